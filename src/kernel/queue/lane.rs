@@ -1,0 +1,400 @@
+//! Entries of one priority level in the order of their sequences, in blocks that are freed when dead.
+//!
+//! Dispatch reads at a cursor: every ready entry lies at the cursor or beyond it, or is listed in
+//! `passed` (it came back, or nobody who had credit could take it). So the next ready entry is found
+//! without a search, and a returned one comes before all that were never delivered.
+
+use super::entry::{Entry, Handle};
+use crate::command::SequenceRange;
+use crate::ids::Sequence;
+use std::collections::{BTreeSet, VecDeque};
+
+/// Entries in a block; few in tests, so that a handful of messages crosses blocks.
+const BLOCK: usize = if cfg!(test) { 16 } else { 256 };
+
+#[derive(Debug)]
+struct Block {
+    /// Empty when the block died between living ones.
+    entries: Vec<Entry>,
+    /// Entries that are alive.
+    live: u32,
+    first: Sequence,
+    last: Sequence,
+}
+
+/// Place of an entry; stands until the next entry is pushed or removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    block: usize,
+    index: usize,
+}
+
+/// One priority level.
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    pub(super) level: u8,
+    /// Entries that are ready.
+    pub(super) ready: u64,
+    /// Ready entries behind the cursor.
+    pub(super) passed: BTreeSet<Sequence>,
+    blocks: VecDeque<Block>,
+    /// Number of the front block.
+    first_block: u64,
+    /// Block number and index.
+    cursor: (u64, usize),
+    /// Where the last search ended: settlements mostly ask for the next one.
+    hint: (usize, usize),
+    /// Bytes allocated for entries.
+    allocated: usize,
+}
+
+impl Lane {
+    pub(super) fn new(level: u8) -> Self {
+        Lane { level, ..Lane::default() }
+    }
+
+    /// Put a ready entry behind all others; its sequence is higher than theirs.
+    #[inline]
+    pub(super) fn push(&mut self, entry: Entry) {
+        self.ready += 1;
+        if let Some(block) = self.blocks.back_mut()
+            && block.entries.len() < block.entries.capacity()
+        {
+            block.push(entry);
+        } else {
+            self.make_room(entry.sequence);
+            if let Some(block) = self.blocks.back_mut() {
+                block.push(entry);
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn at(&self, place: Place) -> &Entry {
+        &self.blocks[place.block].entries[place.index]
+    }
+
+    #[inline]
+    pub(super) fn at_mut(&mut self, place: Place) -> &mut Entry {
+        &mut self.blocks[place.block].entries[place.index]
+    }
+
+    /// The living entry with that sequence.
+    #[inline]
+    pub(super) fn find(&mut self, sequence: Sequence) -> Option<Place> {
+        let place = self.first_at(sequence)?;
+        let entry = self.at(place);
+        if entry.sequence != sequence || !entry.is_live() {
+            return None;
+        }
+        self.hint = (place.block, place.index + 1);
+        Some(place)
+    }
+
+    /// The first entry, dead or alive, at `sequence` or above.
+    fn lower_bound(&self, sequence: Sequence) -> Option<Place> {
+        let mut block = 0;
+        if self.blocks.front()?.last < sequence {
+            block = self.blocks.partition_point(|block| block.last < sequence);
+        }
+        while self.blocks.get(block)?.entries.is_empty() {
+            block += 1;
+        }
+        let found = &self.blocks[block];
+        let guess = usize::try_from(sequence.0.saturating_sub(found.first.0)).unwrap_or(usize::MAX);
+        let index = match found.entries.get(guess) {
+            Some(entry) if entry.sequence == sequence => guess,
+            _ => found.entries.partition_point(|entry| entry.sequence < sequence),
+        };
+        Some(Place { block, index })
+    }
+
+    /// The same, quickly when it is the one behind the last that was found.
+    #[inline]
+    pub(super) fn find_next(&mut self, sequence: Sequence) -> Option<Place> {
+        match self.find(sequence) {
+            Some(place) => Some(place),
+            None => {
+                let place = self.find_from(sequence)?;
+                self.hint = (place.block, place.index + 1);
+                Some(place)
+            }
+        }
+    }
+
+    /// The first living entry at `sequence` or above.
+    pub(super) fn find_from(&self, sequence: Sequence) -> Option<Place> {
+        let place = self.lower_bound(sequence)?;
+        if self.at(place).is_live() { Some(place) } else { self.next_live(place) }
+    }
+
+    /// The next living entry behind `place`.
+    pub(super) fn next_live(&self, place: Place) -> Option<Place> {
+        let mut index = place.index + 1;
+        for block in place.block..self.blocks.len() {
+            let entries = &self.blocks[block].entries;
+            while let Some(entry) = entries.get(index) {
+                if entry.is_live() {
+                    return Some(Place { block, index });
+                }
+                index += 1;
+            }
+            index = 0;
+        }
+        None
+    }
+
+    /// The ready entry that comes first.
+    #[inline]
+    pub(super) fn next_ready(&mut self) -> Option<Place> {
+        if self.ready == 0 {
+            return None;
+        }
+        if let Some(first) = self.passed.first().copied() {
+            return self.find(first);
+        }
+        self.ready_at_cursor()
+    }
+
+    /// The first ready entry at the cursor or beyond, where the cursor moves to.
+    #[inline]
+    pub(super) fn ready_at_cursor(&mut self) -> Option<Place> {
+        let (number, mut index) = self.cursor;
+        let mut block = usize::try_from(number.saturating_sub(self.first_block)).unwrap_or(usize::MAX);
+        while let Some(found) = self.blocks.get(block) {
+            while let Some(entry) = found.entries.get(index) {
+                if entry.is_ready() {
+                    self.cursor = (self.first_block + block as u64, index);
+                    return Some(Place { block, index });
+                }
+                index += 1;
+            }
+            if block + 1 == self.blocks.len() {
+                break;
+            }
+            block += 1;
+            index = 0;
+        }
+        self.cursor = (self.first_block + block as u64, index);
+        None
+    }
+
+    /// Whether the entry lies behind the cursor.
+    fn is_passed(&self, place: Place) -> bool {
+        (self.first_block + place.block as u64, place.index) < self.cursor
+    }
+
+    /// A ready entry was acquired, or is leaving.
+    #[inline]
+    pub(super) fn hold(&mut self, place: Place, flag: u8) {
+        self.ready -= 1;
+        let entry = self.at_mut(place);
+        entry.flags |= flag;
+        if !self.passed.is_empty() {
+            let sequence = self.at(place).sequence;
+            self.passed.remove(&sequence);
+        }
+    }
+
+    /// A held entry is ready again.
+    pub(super) fn unhold(&mut self, place: Place, flag: u8) {
+        let entry = self.at_mut(place);
+        entry.flags &= !flag;
+        let sequence = entry.sequence;
+        self.ready += 1;
+        if self.is_passed(place) {
+            self.passed.insert(sequence);
+        }
+    }
+
+    /// A ready entry stays ready, but dispatch goes on behind it.
+    pub(super) fn pass(&mut self, place: Place) {
+        let sequence = self.at(place).sequence;
+        self.passed.insert(sequence);
+        let beyond = (self.first_block + place.block as u64, place.index + 1);
+        self.cursor = self.cursor.max(beyond);
+    }
+
+    /// The entries from `place` to the end of its block.
+    #[inline]
+    pub(super) fn rest_of_block(&mut self, place: Place) -> &mut [Entry] {
+        &mut self.blocks[place.block].entries[place.index..]
+    }
+
+    /// So many ready entries from `place` on were acquired, by way of [`Lane::rest_of_block`]; dispatch goes
+    /// on `seen` places further.
+    #[inline]
+    pub(super) fn acquired(&mut self, place: Place, seen: usize, acquired: u64) {
+        self.ready -= acquired;
+        self.cursor = (self.first_block + place.block as u64, place.index + seen);
+    }
+
+    /// How many entries of the range carry that flag.
+    #[inline]
+    pub(super) fn count(&mut self, range: SequenceRange, flag: u8) -> u64 {
+        let Some(Place { mut block, mut index }) = self.first_at(range.first) else { return 0 };
+        let mut count = 0;
+        while let Some(found) = self.blocks.get(block) {
+            let end = found.end_of(range.last, index);
+            count += found.entries[index..end].iter().filter(|entry| entry.has(flag)).count() as u64;
+            if found.last >= range.last {
+                break;
+            }
+            block += 1;
+            index = 0;
+        }
+        count
+    }
+
+    /// Take the living entries of a range that carry the `wanted` flags out, and hand each over with its
+    /// message's place.
+    #[inline]
+    pub(super) fn remove(
+        &mut self,
+        range: SequenceRange,
+        wanted: u8,
+        mut removed: impl FnMut(&Entry, Handle),
+    ) {
+        let Some(Place { mut block, mut index }) = self.first_at(range.first) else { return };
+        let first = block;
+        let mut died = false;
+        while let Some(found) = self.blocks.get_mut(block) {
+            let end = found.end_of(range.last, index);
+            for entry in &mut found.entries[index..end] {
+                if !entry.is_live() || entry.flags & wanted != wanted {
+                    continue;
+                }
+                if entry.is_ready() {
+                    self.ready -= 1;
+                    if !self.passed.is_empty() {
+                        self.passed.remove(&entry.sequence);
+                    }
+                }
+                found.live -= 1;
+                let handle = std::mem::replace(&mut entry.handle, Handle::Gone);
+                removed(entry, handle);
+                entry.flags = 0;
+            }
+            died |= found.live == 0;
+            self.hint = (block, end);
+            if found.last >= range.last {
+                break;
+            }
+            block += 1;
+            index = 0;
+        }
+        if died {
+            self.free(first, block);
+        }
+    }
+
+    /// The first entry, dead or alive, at `sequence` or above; quick in the block of the last search.
+    #[inline]
+    fn first_at(&self, sequence: Sequence) -> Option<Place> {
+        let (block, index) = self.hint;
+        if let Some(found) = self.blocks.get(block) {
+            // Where sequences have no gaps, the distance to the first is the index.
+            let guess = usize::try_from(sequence.0.wrapping_sub(found.first.0)).unwrap_or(usize::MAX);
+            for index in [guess, index] {
+                if found.entries.get(index).is_some_and(|entry| entry.sequence == sequence) {
+                    return Some(Place { block, index });
+                }
+            }
+        }
+        self.lower_bound(sequence)
+    }
+
+    /// Living entries in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.blocks.iter().flat_map(|block| &block.entries).filter(|entry| entry.is_live())
+    }
+
+    /// Bytes held, besides the lane's own fields.
+    pub(super) fn memory(&self) -> usize {
+        self.allocated
+            + self.blocks.capacity() * size_of::<Block>()
+            + self.passed.len() * 2 * size_of::<Sequence>()
+    }
+
+    /// Grow the last block, or begin another, for an entry of that sequence.
+    #[cold]
+    #[inline(never)]
+    fn make_room(&mut self, sequence: Sequence) {
+        let last = self.first_block + (self.blocks.len() as u64).saturating_sub(1);
+        if let Some(block) = self.blocks.back_mut() {
+            if block.live == 0 {
+                // It died while it was the last one, which keeps its memory.
+                block.entries.clear();
+                self.hint = (0, 0);
+                if self.cursor.0 == last {
+                    self.cursor.1 = 0;
+                }
+            }
+            let before = block.entries.capacity();
+            if block.entries.len() < before {
+                return;
+            }
+            if before < BLOCK {
+                block.entries.reserve_exact(before.min(BLOCK - before));
+                self.allocated += (block.entries.capacity() - before) * size_of::<Entry>();
+                return;
+            }
+        }
+        let entries = Vec::with_capacity(if self.blocks.is_empty() { 4 } else { BLOCK });
+        self.allocated += entries.capacity() * size_of::<Entry>();
+        self.blocks.push_back(Block { entries, live: 0, first: sequence, last: sequence });
+    }
+
+    /// Some of the blocks from `from` to `to` have died.
+    #[cold]
+    #[inline(never)]
+    fn free(&mut self, from: usize, to: usize) {
+        let last = self.blocks.len() - 1;
+        // The last one keeps its memory for what comes next.
+        for block in self.blocks.range_mut(from..(to + 1).min(last)).filter(|block| block.live == 0) {
+            self.allocated -= block.entries.capacity() * size_of::<Entry>();
+            block.entries = Vec::new();
+        }
+        while self.blocks.len() > 1 && self.blocks[0].live == 0 {
+            self.blocks.pop_front();
+            self.first_block += 1;
+        }
+        if self.blocks.len() == 1 {
+            self.blocks.shrink_to(4);
+            let block = &mut self.blocks[0];
+            if block.live == 0 {
+                block.entries.clear();
+                self.cursor = (self.first_block, 0);
+            }
+        }
+        if self.cursor.0 < self.first_block {
+            self.cursor = (self.first_block, 0);
+        }
+        self.hint = (0, 0);
+    }
+}
+
+impl Block {
+    #[inline]
+    fn push(&mut self, entry: Entry) {
+        if self.entries.is_empty() {
+            self.first = entry.sequence;
+        }
+        self.last = entry.sequence;
+        self.live += 1;
+        self.entries.push(entry);
+    }
+
+    /// Index behind the last entry with a sequence up to `last`, not below `from`.
+    #[inline]
+    fn end_of(&self, last: Sequence, from: usize) -> usize {
+        if self.last <= last {
+            return self.entries.len();
+        }
+        let width = usize::try_from(last.0.saturating_sub(self.first.0)).unwrap_or(usize::MAX);
+        match self.entries.get(width) {
+            Some(entry) if entry.sequence == last && width >= from => width + 1,
+            _ => self.entries.partition_point(|entry| entry.sequence <= last).max(from),
+        }
+    }
+}

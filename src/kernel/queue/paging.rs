@@ -1,0 +1,70 @@
+//! Messages that lie only in the store: asked for by [`crate::effect::Fetch`], answered here.
+//!
+//! No store exists yet; the seam does, so that dispatch never assumes that a message is in memory.
+
+use super::entry::{ACQUIRED, Handle, LEAVING};
+use super::{Gone, Queue, SharedWindows, Turn};
+use crate::command::CommandLog;
+use crate::ids::Sequence;
+use crate::message::MessageView;
+
+impl Queue {
+    /// The store has these messages at these positions: ready ones leave memory. What is held stays.
+    ///
+    /// # Errors
+    /// [`Gone`] after its deletion.
+    pub fn page_out(&mut self, stored: &[(Sequence, u64)]) -> Result<(), Gone> {
+        self.alive()?;
+        for &(sequence, position) in stored {
+            let Some(spot) = self.state.contents.find(sequence) else { continue };
+            let entry = self.state.contents.at(spot);
+            if entry.has(ACQUIRED | LEAVING) || matches!(entry.handle, Handle::Stored { .. }) {
+                continue;
+            }
+            let digest = self.state.digest(entry);
+            self.state.contents.page_out(spot, digest, position);
+        }
+        Ok(())
+    }
+
+    /// Messages have come from the store; consumers that waited for them are served.
+    ///
+    /// # Errors
+    /// [`Gone`] after its deletion.
+    pub fn loaded<L: CommandLog, W: SharedWindows>(
+        &mut self,
+        messages: &[(Sequence, MessageView<'_>)],
+        turn: &mut Turn<'_, L, W>,
+    ) -> Result<(), Gone> {
+        self.alive()?;
+        for (sequence, message) in messages {
+            if let Some(spot) = self.state.contents.find(*sequence)
+                && matches!(self.state.contents.at(spot).handle, Handle::Stored { .. })
+            {
+                self.state.contents.page_in(spot, message);
+            }
+        }
+        self.scan = None;
+        self.dispatch(turn);
+        self.finish(turn);
+        Ok(())
+    }
+
+    /// The store has moved messages: sequence, old and new position. An entry whose position is not the old
+    /// one has been moved or loaded since.
+    ///
+    /// # Errors
+    /// [`Gone`] after its deletion.
+    pub fn relocated(&mut self, moves: &[(Sequence, u64, u64)]) -> Result<(), Gone> {
+        self.alive()?;
+        for &(sequence, from, to) in moves {
+            if let Some(spot) = self.state.contents.find(sequence)
+                && let Handle::Stored { position, .. } = &mut self.state.contents.at_mut(spot).handle
+                && *position == from
+            {
+                *position = to;
+            }
+        }
+        Ok(())
+    }
+}

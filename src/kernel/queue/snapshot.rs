@@ -1,0 +1,126 @@
+//! A queue's logged state as plain data.
+
+use super::contents::view;
+use super::entry::{Entry, Handle, REDELIVERED};
+use super::{Part, Queue};
+use crate::ids::{QueueId, Sequence, Time};
+use crate::message::{HeadReaders, Message};
+use crate::settings::{Limits, QueueSettings};
+use std::sync::Arc;
+
+/// Where a saved entry's message is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SavedMessage {
+    /// Here.
+    Here(Arc<Message>),
+    /// In the store.
+    Stored {
+        /// Digest of the message.
+        digest: u32,
+        /// Where in the store.
+        position: u64,
+        /// Length of its body.
+        length: u32,
+    },
+}
+
+/// An entry of a [`Snapshot`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedEntry {
+    /// Its place.
+    pub sequence: Sequence,
+    /// When it expires; `Time(0)` is never.
+    pub expires: Time,
+    /// Its level.
+    pub priority: u8,
+    /// Failed deliveries.
+    pub delivery_count: u16,
+    /// It may have been delivered before.
+    pub redelivered: bool,
+    /// Its message.
+    pub message: SavedMessage,
+}
+
+/// All that the log has made of a queue: with the commands behind it, the same as the whole log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The sequence that the next entry gets.
+    pub next: Sequence,
+    /// The limits in force.
+    pub limits: Limits,
+    /// It is a tombstone.
+    pub deleted: bool,
+    /// In the order of their sequences.
+    pub entries: Vec<SavedEntry>,
+    /// Open transactions.
+    pub parts: Vec<(u64, Part)>,
+}
+
+impl Queue {
+    /// The state as the log has made it, without consumers and what they hold.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let contents = &self.state.contents;
+        let entries = contents.in_order().into_iter().map(|entry| SavedEntry {
+            sequence: entry.sequence,
+            expires: entry.expires,
+            priority: entry.priority,
+            delivery_count: entry.delivery_count,
+            redelivered: entry.has(REDELIVERED),
+            message: match (&entry.handle, view(&contents.chunks, entry)) {
+                (_, Some(message)) => SavedMessage::Here(message.to_shared()),
+                (Handle::Stored { digest, position }, None) => {
+                    SavedMessage::Stored { digest: *digest, position: *position, length: entry.body_length }
+                }
+                (_, None) => SavedMessage::Stored { digest: 0, position: 0, length: 0 },
+            },
+        });
+        Snapshot {
+            next: self.state.next,
+            limits: self.state.limits.clone(),
+            deleted: self.state.deleted,
+            entries: entries.collect(),
+            parts: self.state.parts.iter().map(|(id, part)| (*id, part.clone())).collect(),
+        }
+    }
+
+    /// The queue that a snapshot was taken of; all its entries are ready.
+    #[must_use]
+    pub fn restore(
+        id: QueueId,
+        name: Arc<str>,
+        settings: &QueueSettings,
+        readers: HeadReaders,
+        snapshot: &Snapshot,
+        now: Time,
+    ) -> Self {
+        let mut queue = Queue::new(id, name, settings, &snapshot.limits, readers, now);
+        for saved in &snapshot.entries {
+            let entry = |handle, body_length| Entry {
+                handle,
+                sequence: saved.sequence,
+                expires: saved.expires,
+                body_length,
+                delivery_count: saved.delivery_count,
+                priority: saved.priority,
+                flags: if saved.redelivered { REDELIVERED } else { 0 },
+            };
+            let contents = &mut queue.state.contents;
+            match &saved.message {
+                SavedMessage::Here(message) => {
+                    contents.put_back(entry(Handle::Gone, 0), Some(&Message::view(message)));
+                }
+                SavedMessage::Stored { digest, position, length } => {
+                    let handle = Handle::Stored { digest: *digest, position: *position };
+                    contents.put_back(entry(handle, *length), None);
+                }
+            }
+        }
+        queue.state.next = snapshot.next;
+        queue.state.deleted = snapshot.deleted;
+        queue.state.parts = snapshot.parts.iter().cloned().collect();
+        queue.proposed = snapshot.next;
+        queue.index_keys(snapshot.entries.iter().map(|saved| saved.sequence));
+        queue
+    }
+}

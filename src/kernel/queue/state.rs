@@ -1,0 +1,231 @@
+//! The part of a queue that its log makes, and the one function that changes it.
+//!
+//! `apply` is total and needs no clock: what it is told to remove and does not find is gone already. The
+//! flags, counts and cursors that dispatch reads are kept up to date in passing, and are not hashed.
+
+use super::contents::{Contents, Spot, view};
+use super::entry::{ACQUIRED, Entry, Handle, REDELIVERED};
+use crate::command::{Command, NewEntry, RecordedEntry, SequenceRange};
+use crate::ids::{Sequence, Time};
+use crate::message::{Body, DeathReason, MessageView};
+use crate::settings::Limits;
+use std::collections::BTreeMap;
+use xxhash_rust::xxh3::Xxh3;
+
+/// A transaction's share of this queue, held until its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// To be enqueued.
+    pub entries: Vec<RecordedEntry>,
+    /// To be settled as accepted.
+    pub accepted: Vec<SequenceRange>,
+}
+
+/// What the log makes.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) contents: Contents,
+    /// The sequence that the next entry gets, if all proposed commands are applied.
+    pub(super) next: Sequence,
+    /// In force, the policy's share included.
+    pub(super) limits: Limits,
+    pub(super) parts: BTreeMap<u64, Part>,
+    pub(super) deleted: bool,
+}
+
+impl State {
+    pub(super) fn new(limits: &Limits) -> Self {
+        State {
+            contents: Contents::default(),
+            next: Sequence(1),
+            limits: limits.clone(),
+            parts: BTreeMap::new(),
+            deleted: false,
+        }
+    }
+
+    pub(super) fn apply(&mut self, command: &Command<'_>) {
+        if self.deleted {
+            return;
+        }
+        match *command {
+            Command::Enqueue { first, entries } => self.enqueue(first, entries),
+            Command::Settle { ids, .. } | Command::Drop { ids, .. } => self.remove(ids),
+            Command::Requeue { ids, delivered } => {
+                self.for_each(ids, |contents, spot| {
+                    if delivered {
+                        let entry = contents.at_mut(spot);
+                        entry.delivery_count = entry.delivery_count.saturating_add(1);
+                        entry.flags |= REDELIVERED;
+                    }
+                    contents.give_back(spot, ACQUIRED);
+                });
+            }
+            Command::Configure { limits } => self.limits.clone_from(limits),
+            Command::Delete => {
+                *self = State { next: self.next, deleted: true, ..State::new(&self.limits) };
+            }
+            Command::TxPart { transaction, entries, accepted } => {
+                let part = self
+                    .parts
+                    .entry(transaction)
+                    .or_insert_with(|| Part { entries: Vec::new(), accepted: Vec::new() });
+                part.entries.extend(entries.iter().map(RecordedEntry::from));
+                part.accepted.extend_from_slice(accepted);
+            }
+            Command::TxCommit { transaction, first } => {
+                if let Some(part) = self.parts.remove(&transaction) {
+                    let entries: Vec<_> = part.entries.iter().map(RecordedEntry::view).collect();
+                    self.enqueue(first, &entries);
+                    self.remove(&part.accepted);
+                }
+            }
+            Command::TxRollback { transaction } => {
+                self.parts.remove(&transaction);
+            }
+        }
+    }
+
+    #[inline]
+    fn enqueue(&mut self, first: Sequence, entries: &[NewEntry<'_>]) {
+        self.next = self.contents.enqueue(first.max(self.next), entries);
+    }
+
+    fn remove(&mut self, ids: &[SequenceRange]) {
+        self.contents.remove(ids, 0);
+    }
+
+    /// Call `f` for each living entry of the ranges. A range is walked by its entries, so that one of any
+    /// width costs no more than what it holds.
+    fn for_each(&mut self, ids: &[SequenceRange], mut f: impl FnMut(&mut Contents, Spot)) {
+        for range in ids {
+            for lane in 0..self.contents.lanes.len() {
+                let mut from = range.first;
+                while let Some(place) = self.contents.lanes[lane].find_next(from) {
+                    let spot = Spot { lane, place };
+                    let sequence = self.contents.at(spot).sequence;
+                    if sequence > range.last {
+                        break;
+                    }
+                    f(&mut self.contents, spot);
+                    if sequence == range.last {
+                        break;
+                    }
+                    from = Sequence(sequence.0 + 1);
+                }
+            }
+        }
+    }
+
+    /// Digest of all that the log has made; entries in order, nothing of dispatch.
+    pub(super) fn hash(&self) -> u64 {
+        let mut hash = Xxh3::new();
+        hash.update(&[u8::from(self.deleted)]);
+        hash.update(&self.next.0.to_le_bytes());
+        hash_limits(&mut hash, &self.limits);
+        for entry in self.contents.in_order() {
+            hash.update(&entry.sequence.0.to_le_bytes());
+            hash.update(&entry.expires.0.to_le_bytes());
+            hash.update(&entry.delivery_count.to_le_bytes());
+            hash.update(&[entry.priority, entry.flags & REDELIVERED]);
+            hash.update(&self.digest(entry).to_le_bytes());
+        }
+        for (transaction, part) in &self.parts {
+            hash.update(&transaction.to_le_bytes());
+            for entry in &part.entries {
+                hash.update(&entry.expires.0.to_le_bytes());
+                hash.update(&[entry.priority]);
+                hash.update(&message_digest(&entry.view().message).to_le_bytes());
+            }
+            for range in &part.accepted {
+                hash.update(&range.first.0.to_le_bytes());
+                hash.update(&range.last.0.to_le_bytes());
+            }
+        }
+        hash.digest()
+    }
+
+    /// Digest of an entry's message, wherever it lies.
+    pub(super) fn digest(&self, entry: &Entry) -> u32 {
+        match entry.handle {
+            Handle::Stored { digest, .. } => digest,
+            _ => view(&self.contents.chunks, entry).map_or(0, |message| message_digest(&message)),
+        }
+    }
+}
+
+fn text(hash: &mut Xxh3, text: &str) {
+    hash.update(&(text.len() as u64).to_le_bytes());
+    hash.update(text.as_bytes());
+}
+
+fn hash_limits(hash: &mut Xxh3, limits: &Limits) {
+    let number = |hash: &mut Xxh3, value: Option<u64>| {
+        hash.update(&[u8::from(value.is_some())]);
+        hash.update(&value.unwrap_or_default().to_le_bytes());
+    };
+    number(hash, limits.max_messages);
+    number(hash, limits.max_bytes);
+    number(hash, limits.overflow.map(|overflow| overflow as u64));
+    number(hash, limits.message_ttl);
+    number(hash, limits.expires);
+    number(hash, limits.delivery_limit.map(u64::from));
+    for name in [&limits.dead_letter_exchange, &limits.dead_letter_key] {
+        number(hash, name.as_ref().map(|name| name.len() as u64));
+        hash.update(name.as_deref().unwrap_or_default().as_bytes());
+    }
+}
+
+/// Digest of a message's content, however its body is cut.
+pub(super) fn message_digest(message: &MessageView<'_>) -> u32 {
+    let mut hash = Xxh3::new();
+    hash.update(&[message.origin as u8, u8::from(message.persistent)]);
+    hash.update(&message.publisher.0.to_le_bytes());
+    text(&mut hash, message.exchange);
+    text(&mut hash, message.routing_key);
+    hash.update(&(message.head.len() as u64).to_le_bytes());
+    hash.update(message.head);
+    match message.body {
+        Body::Slice(slice) => hash.update(slice),
+        Body::Segments(segments) => segments.iter().for_each(|segment| hash.update(segment)),
+    }
+    if let Some(overlay) = message.overlay {
+        hash.update(&[1, u8::from(overlay.expiry_removed), u8::from(overlay.extra_keys_removed)]);
+        if let Some((queue, reason, exchange)) = &overlay.first_death {
+            text(&mut hash, queue);
+            hash.update(&[reason_byte(*reason)]);
+            text(&mut hash, exchange);
+        }
+        for death in &overlay.deaths {
+            hash.update(&death.count.to_le_bytes());
+            hash.update(&[reason_byte(death.reason)]);
+            text(&mut hash, &death.queue);
+            hash.update(&death.time.0.to_le_bytes());
+            text(&mut hash, &death.exchange);
+            death.routing_keys.iter().for_each(|key| text(&mut hash, key));
+            hash.update(&death.original_expiry.unwrap_or(u64::MAX).to_le_bytes());
+        }
+    }
+    let digest = hash.digest();
+    // The upper half is as good as the lower: a stored entry has room for one.
+    u32::try_from(digest >> 32).unwrap_or_default()
+}
+
+fn reason_byte(reason: DeathReason) -> u8 {
+    match reason {
+        DeathReason::Expired => 0,
+        DeathReason::Rejected => 1,
+        DeathReason::Displaced => 2,
+        DeathReason::DeliveryLimit => 3,
+    }
+}
+
+/// The earlier of two times of which `Time(0)` is never.
+#[inline]
+pub(super) fn earlier(left: Time, right: Time) -> Time {
+    match (left.0, right.0) {
+        (0, _) => right,
+        (_, 0) => left,
+        _ => left.min(right),
+    }
+}
