@@ -1,0 +1,76 @@
+//! The memory that messages take, against the mark above which publishers are stopped.
+//!
+//! Queues tell how their memory changed once a batch. Crossing a mark is only noted here; the janitor
+//! announces it, so that announcements come in order.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+/// The reason given to clients, as RabbitMQ words it.
+pub const LOW_ON_MEMORY: &str = "low on memory";
+
+/// The gauge; all in bytes.
+#[derive(Debug)]
+pub struct Memory {
+    used: AtomicI64,
+    stop_above: AtomicU64,
+}
+
+impl Memory {
+    /// Publishers are to be stopped above `stop_above` bytes.
+    #[must_use]
+    pub fn new(stop_above: u64) -> Memory {
+        Memory { used: AtomicI64::new(0), stop_above: AtomicU64::new(stop_above) }
+    }
+
+    /// Bytes held for messages.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed).try_into().unwrap_or(0)
+    }
+
+    /// The mark.
+    #[must_use]
+    pub fn stop_above(&self) -> u64 {
+        self.stop_above.load(Ordering::Relaxed)
+    }
+
+    /// Move the mark.
+    pub fn set_stop_above(&self, bytes: u64) {
+        self.stop_above.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Something grew by `difference` bytes, or shrank.
+    #[inline]
+    pub fn change(&self, difference: i64) {
+        if difference != 0 {
+            self.used.fetch_add(difference, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether publishers are to be stopped, given whether they are: they go on only well below the
+    /// mark, so that they are not stopped and started for every message.
+    #[must_use]
+    pub fn alarm(&self, stopped: bool) -> bool {
+        let mark = self.stop_above();
+        let mark = if stopped { mark - mark / 16 } else { mark };
+        self.used() > mark
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_alarm_ends_well_below_the_mark() {
+        let memory = Memory::new(1600);
+        memory.change(1600);
+        assert!(!memory.alarm(false));
+        memory.change(1);
+        assert!(memory.alarm(false));
+        memory.change(-100);
+        assert!(memory.alarm(true) && !memory.alarm(false));
+        memory.change(-1);
+        assert!(!memory.alarm(true));
+    }
+}

@@ -1,0 +1,231 @@
+//! What waits for a connection: deliveries and events, in the order in which they were put in.
+//!
+//! Flow: queues put whole batches in while they are locked (the outbox's lock is a leaf: it is held for a
+//! swap and takes nothing); the connection's task takes all of it by swapping with an empty [`Parcel`], and
+//! walks that. A waker is handed back to whoever filled an empty outbox, to be woken when no lock is held.
+
+use fairlead_kernel::ConsumerId;
+use fairlead_kernel::effect::{DeliveryBatch, DeliveryCursor, Run};
+use fairlead_kernel::session::{Delivery, Event};
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+
+/// Memory that an emptied parcel may keep for the next exchange, in bytes; an idle one keeps none.
+const KEEP: usize = 256 * 1024;
+
+/// A connection's letter box.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// Rank: leaf.
+    inner: Mutex<Inner>,
+    /// Whether `inner` holds anything: spares the reader the lock.
+    filled: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    closed: bool,
+    waker: Option<Waker>,
+    contents: Contents,
+}
+
+#[derive(Debug, Default)]
+struct Contents {
+    deliveries: DeliveryBatch,
+    /// Events, each with the number of deliveries that go before it.
+    events: VecDeque<(usize, Event)>,
+}
+
+impl Contents {
+    fn is_empty(&self) -> bool {
+        self.deliveries.is_empty() && self.events.is_empty()
+    }
+
+    fn look(&self, mut from: DeliveryCursor, each: &mut impl FnMut(&Delivery<'_>)) {
+        while let Some(delivery) = self.deliveries.next(&mut from) {
+            each(&delivery);
+        }
+    }
+}
+
+/// The connection has gone; what was brought stays with the bringer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Closed;
+
+impl Outbox {
+    /// Put deliveries in; all of `batch` is taken. Wake what comes back, once no queue is locked.
+    pub(crate) fn deliver(&self, batch: &mut DeliveryBatch) -> Result<Option<Waker>, Closed> {
+        self.put(|contents| contents.deliveries.append(batch))
+    }
+
+    /// Put an event behind all that is there.
+    pub(crate) fn tell(&self, event: Event) -> Result<Option<Waker>, Closed> {
+        self.put(|contents| contents.events.push_back((contents.deliveries.len(), event)))
+    }
+
+    /// Put an event in front of all that is there, and wake the reader.
+    pub(crate) fn tell_first(&self, event: Event) {
+        if let Ok(Some(waker)) = self.put(|contents| contents.events.push_front((0, event))) {
+            waker.wake();
+        }
+    }
+
+    fn put(&self, put: impl FnOnce(&mut Contents)) -> Result<Option<Waker>, Closed> {
+        let mut inner = self.inner.lock();
+        if inner.closed {
+            return Err(Closed);
+        }
+        put(&mut inner.contents);
+        self.filled.store(true, Ordering::Release);
+        Ok(inner.waker.take())
+    }
+
+    /// Take nothing in from now on.
+    pub(crate) fn close(&self) {
+        self.inner.lock().closed = true;
+    }
+
+    /// Whether there is something to take.
+    #[must_use]
+    pub fn is_filled(&self) -> bool {
+        self.filled.load(Ordering::Acquire)
+    }
+
+    /// Exchange the contents for an empty parcel; false if there is nothing. Only the connection's own
+    /// task may call this.
+    pub fn take(&self, parcel: &mut Parcel) -> bool {
+        debug_assert!(parcel.is_empty());
+        if !self.is_filled() {
+            return false;
+        }
+        parcel.reset(KEEP);
+        let mut inner = self.inner.lock();
+        std::mem::swap(&mut inner.contents, &mut parcel.contents);
+        self.filled.store(false, Ordering::Release);
+        !parcel.contents.is_empty()
+    }
+
+    /// Ready when there is something to take; else the task is woken when there is.
+    pub fn poll_filled(&self, context: &mut Context<'_>) -> Poll<()> {
+        if self.is_filled() {
+            return Poll::Ready(());
+        }
+        let mut inner = self.inner.lock();
+        // Filled between the look and the lock.
+        if self.is_filled() {
+            return Poll::Ready(());
+        }
+        match &mut inner.waker {
+            Some(waker) => waker.clone_from(context.waker()),
+            none => *none = Some(context.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// Look at the deliveries that wait.
+    pub(crate) fn look(&self, each: &mut impl FnMut(&Delivery<'_>)) {
+        self.inner.lock().contents.look(DeliveryCursor::default(), each);
+    }
+
+    /// Give up buffers that earlier exchanges left here, if nothing is in them.
+    pub(crate) fn shrink(&self) {
+        let mut inner = self.inner.lock();
+        if inner.contents.is_empty() {
+            inner.contents = Contents::default();
+        }
+    }
+}
+
+/// What was taken out of an outbox, walked by its connection.
+#[derive(Debug, Default)]
+pub struct Parcel {
+    contents: Contents,
+    cursor: DeliveryCursor,
+    walked: usize,
+    /// Runs of which the window's credit has been given back.
+    credited: DeliveryCursor,
+}
+
+impl Parcel {
+    /// Whether all of it has been walked.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.contents.events.is_empty() && self.contents.deliveries.is_walked(&self.cursor)
+    }
+
+    /// The next event, if it comes before the next delivery.
+    pub fn next_event(&mut self) -> Option<Event> {
+        match self.contents.events.front() {
+            Some((before, _)) if *before <= self.walked => {
+                self.contents.events.pop_front().map(|(_, event)| event)
+            }
+            _ => None,
+        }
+    }
+
+    /// The next delivery, if it comes before the next event.
+    #[inline]
+    pub fn next_delivery(&mut self) -> Option<Delivery<'_>> {
+        if self.contents.events.front().is_some_and(|(before, _)| *before <= self.walked) {
+            return None;
+        }
+        self.walked += 1;
+        self.contents.deliveries.next(&mut self.cursor)
+    }
+
+    /// What has been walked since the last call, as runs.
+    pub(crate) fn walked_runs(&mut self, mut each: impl FnMut(Run)) {
+        let runs = self.contents.deliveries.runs();
+        for (index, run) in runs.iter().enumerate().take(self.cursor.run + 1).skip(self.credited.run) {
+            let (count, cost) = if index < self.cursor.run {
+                (run.count, run.cost)
+            } else {
+                (self.cursor.taken, self.cursor.cost)
+            };
+            let (before, cost_before) =
+                if index == self.credited.run { (self.credited.taken, self.credited.cost) } else { (0, 0) };
+            if count > before {
+                each(Run { count: count - before, cost: cost - cost_before, ..*run });
+            }
+        }
+        self.credited = self.cursor;
+    }
+
+    /// Whose the next delivery is, if one comes before the next event; `Some(None)` answers a Get.
+    #[inline]
+    pub(crate) fn upcoming(&self) -> Option<Option<ConsumerId>> {
+        if self.contents.events.front().is_some_and(|(before, _)| *before <= self.walked) {
+            return None;
+        }
+        let runs =
+            &self.contents.deliveries.runs()[self.cursor.run.min(self.contents.deliveries.runs().len())..];
+        match runs {
+            [run, next @ ..] if run.count == self.cursor.taken => next.first().map(|run| run.consumer),
+            [run, ..] => Some(run.consumer),
+            [] => None,
+        }
+    }
+
+    /// Look at the deliveries that have not been walked.
+    pub(crate) fn look(&self, each: &mut impl FnMut(&Delivery<'_>)) {
+        self.contents.look(self.cursor, each);
+    }
+
+    /// Give up all memory, if nothing is in it.
+    pub(crate) fn shrink(&mut self) {
+        if self.is_empty() {
+            self.reset(0);
+        }
+    }
+
+    fn reset(&mut self, keep: usize) {
+        self.contents.deliveries.clear(keep);
+        self.contents.events.clear();
+        self.contents.events.shrink_to(keep / size_of::<Event>());
+        self.cursor = DeliveryCursor::default();
+        self.credited = DeliveryCursor::default();
+        self.walked = 0;
+    }
+}

@@ -1,0 +1,404 @@
+//! Messages in: a batch of publishes of one connection, routed, grouped by queue, each queue entered once.
+//!
+//! Flow: [`Connection::publish_batch`] -> each publish is placed in the groups of its queues (by a kept route,
+//! or by the topology) -> each queue takes its group's entries in one step -> those whose queue was deleted
+//! meanwhile are routed once again -> returns, then confirms. Per message: no lock, no allocation, no atomic.
+
+use crate::connection::Connection;
+use crate::counters::Counter;
+use crate::queue_cell::QueueCell;
+use crate::registry::Queues;
+use crate::scratch::{BatchScratch, Group, Placement, Scratch, recycle};
+use fairlead_kernel::command::NewEntry;
+use fairlead_kernel::message::Message;
+use fairlead_kernel::router::Routable;
+use fairlead_kernel::session::{Event, Publish};
+use fairlead_kernel::topology::{RouteMemo, Topology};
+use fairlead_kernel::{MessageView, Refusal, SessionId, Time};
+use std::sync::Arc;
+
+/// Bodies above this many bytes that go to several queues are shared by them; up to it each has a copy.
+const SHARE_ABOVE: usize = 1024;
+
+/// Groups that are searched one by one; beyond, by a map.
+const FEW_GROUPS: usize = 16;
+
+/// A batch on its way.
+pub(crate) struct Batch<'b, 'p> {
+    pub(crate) publishes: &'b [Publish<'p>],
+    pub(crate) now: Time,
+    pub(crate) events: &'b mut Vec<Event>,
+    topology: Arc<Topology>,
+    queues: Arc<Queues>,
+    /// Large messages for several queues, by index of the publish.
+    shares: Vec<(u32, Arc<Message>)>,
+    /// Sessions with the index of the publish that ended them.
+    ended: Vec<(SessionId, usize)>,
+}
+
+impl<'b, 'p> Batch<'b, 'p> {
+    pub(crate) fn new(
+        connection: &Connection,
+        publishes: &'b [Publish<'p>],
+        now: Time,
+        events: &'b mut Vec<Event>,
+    ) -> Option<Self> {
+        let topology = arc_swap::Guard::into_inner(connection.host.as_ref()?.topology());
+        let queues = arc_swap::Guard::into_inner(connection.broker.queues.load());
+        Some(Batch { publishes, now, events, topology, queues, shares: Vec::new(), ended: Vec::new() })
+    }
+
+    fn refuse(&mut self, index: usize, refusal: Refusal) {
+        let session = self.publishes[index].session;
+        self.ended.push((session, index));
+        self.events.push(Event::PublishRefused { session, refusal });
+    }
+
+    /// Whether the session had ended before that publish: it is as if it had not come.
+    fn is_late(&self, index: usize, session: SessionId) -> bool {
+        !self.ended.is_empty() && self.ended.iter().any(|(ended, at)| *ended == session && *at <= index)
+    }
+
+    /// The publish as a queue takes it.
+    #[inline]
+    pub(crate) fn entry<'e>(&'e self, index: u32, connection: &Connection) -> NewEntry<'e>
+    where
+        'p: 'e,
+    {
+        let publish = &self.publishes[index as usize];
+        let expires = publish.time_to_live.map_or(Time(0), |ttl| self.now.after_milliseconds(ttl));
+        let message = match self.share(index) {
+            Some(shared) => Message::view(shared),
+            None => publish.message,
+        };
+        NewEntry {
+            message: MessageView { publisher: connection.id, ..message },
+            expires,
+            priority: publish.priority,
+        }
+    }
+
+    #[inline]
+    fn share(&self, index: u32) -> Option<&Arc<Message>> {
+        if self.shares.is_empty() {
+            return None;
+        }
+        let at = self.shares.binary_search_by_key(&index, |(index, _)| *index).ok()?;
+        Some(&self.shares[at].1)
+    }
+
+    /// A body that goes to several queues is held once.
+    #[inline]
+    fn share_if_large(&mut self, index: usize, queues: usize) {
+        let message = &self.publishes[index].message;
+        if queues > 1 && message.shared.is_none() && message.body.len() > SHARE_ABOVE {
+            self.shares.push((index as u32, message.to_shared()));
+        }
+    }
+
+    fn unroutable(&mut self, index: usize, connection: &Connection) {
+        let publish = &self.publishes[index];
+        if publish.mandatory {
+            connection.broker.counters.add(Counter::UnroutableReturned, 1);
+            let message = publish.message.to_shared();
+            self.events.push(Event::Returned { session: publish.session, message });
+        } else {
+            connection.broker.counters.add(Counter::UnroutableDropped, 1);
+        }
+    }
+}
+
+impl Connection {
+    /// Publish, in order. What the session is to hear of it is appended to `events`: returns and refusals,
+    /// then confirms. Before the virtual host is open nothing is published.
+    pub fn publish_batch(&mut self, publishes: &[Publish<'_>], now: Time, events: &mut Vec<Event>) {
+        if publishes.is_empty() {
+            return;
+        }
+        let Some(mut batch) = Batch::new(self, publishes, now, events) else { return };
+        Scratch::with(|scratch| {
+            let published = self.place(&mut batch, scratch);
+            self.count_published(&batch, published);
+            self.enqueue_groups(&batch, scratch);
+            self.publish_missed(&mut batch, scratch);
+            self.confirm(&mut batch, &mut scratch.batch);
+            scratch.batch.clear();
+            self.broker.follow_up(scratch, now);
+        });
+    }
+
+    fn count_published(&self, batch: &Batch<'_, '_>, published: u64) {
+        let bytes = batch.publishes.iter().map(|publish| publish.message.body.len() as u64).sum();
+        self.broker.counters.add(Counter::Published, published);
+        self.broker.counters.add(Counter::PublishedBytes, bytes);
+    }
+
+    /// Find each publish's queues; returns how many publishes were taken.
+    pub(crate) fn place(&mut self, batch: &mut Batch<'_, '_>, scratch: &mut Scratch) -> u64 {
+        self.batches += 1;
+        let mut taken = 0;
+        for index in 0..batch.publishes.len() {
+            let publish = &batch.publishes[index];
+            if batch.is_late(index, publish.session) {
+                continue;
+            }
+            if let Some(claimed) = publish.user_id
+                && let Err(refusal) = self.check_user_id(claimed)
+            {
+                batch.refuse(index, refusal);
+                continue;
+            }
+            if publish.transacted && !self.committing {
+                if let Err(refusal) = self.hold(publish) {
+                    batch.refuse(index, refusal);
+                }
+                continue;
+            }
+            taken += 1;
+            self.place_one(index, batch, scratch);
+        }
+        taken
+    }
+
+    fn check_user_id(&self, claimed: &str) -> Result<(), Refusal> {
+        match self.user.as_deref() {
+            Some(user) if user == claimed => Ok(()),
+            user => Err(Refusal::UserId {
+                claimed: claimed.to_owned(),
+                user: user.unwrap_or_default().to_owned(),
+            }),
+        }
+    }
+
+    #[inline]
+    fn place_one(&mut self, index: usize, batch: &mut Batch<'_, '_>, scratch: &mut Scratch) {
+        let publish = &batch.publishes[index];
+        let (exchange, key) = (publish.message.exchange, publish.message.routing_key);
+        if !publish.extra_keys
+            && let Some(route) = self.routes.find(&batch.topology, exchange, key)
+        {
+            if route.cells.is_empty() {
+                return batch.unroutable(index, self);
+            }
+            if route.batch != self.batches {
+                route.batch = self.batches;
+                for (group, cell) in route.groups.iter_mut().zip(&route.cells) {
+                    *group = scratch.batch.group(cell);
+                }
+            }
+            for group in &route.groups {
+                scratch.batch.place(*group, index);
+            }
+            batch.share_if_large(index, route.cells.len());
+            return;
+        }
+        match self.look_up(publish, batch, scratch) {
+            Err(refusal) => batch.refuse(index, refusal),
+            Ok((cells, memo)) => {
+                batch.share_if_large(index, cells.len());
+                for cell in &cells {
+                    let group = scratch.batch.group(cell);
+                    scratch.batch.place(group, index);
+                }
+                if cells.is_empty() {
+                    batch.unroutable(index, self);
+                }
+                if let Some(memo) = memo {
+                    self.routes.keep((exchange, key), memo, cells);
+                }
+            }
+        }
+    }
+
+    /// The queues of a publish by the topology, and what keeps the answer good.
+    fn look_up(
+        &self,
+        publish: &Publish<'_>,
+        batch: &Batch<'_, '_>,
+        scratch: &mut Scratch,
+    ) -> Result<(Vec<Arc<QueueCell>>, Option<RouteMemo>), Refusal> {
+        let message = &publish.message;
+        if message.exchange.is_empty()
+            && let Some(cell) = self.broker.replies.find(message.routing_key)
+        {
+            self.broker.counters.add(Counter::Replies, 1);
+            return Ok((vec![cell], None));
+        }
+        let reader = self.broker.readers.of(message.origin);
+        let extra = if publish.extra_keys { reader.extra_keys(message.head, true) } else { Vec::new() };
+        let mut keys = vec![message.routing_key];
+        keys.extend(extra.iter().map(String::as_str));
+        let seed = self.broker.clock.seed();
+        let routable = Routable { keys: &keys, reader, head: message.head, seed };
+        scratch.targets.clear();
+        let routed = batch.topology.route(message.exchange, &routable, &mut scratch.targets)?;
+        let cells: Vec<_> =
+            scratch.targets.queues().iter().filter_map(|id| batch.queues.get(id).cloned()).collect();
+        // A queue that the topology has and the registry not yet: ask again next time.
+        let complete = cells.len() == scratch.targets.queues().len();
+        Ok((cells, routed.memo.filter(|_| complete)))
+    }
+
+    /// Enter each queue with its group.
+    fn enqueue_groups(&mut self, batch: &Batch<'_, '_>, scratch: &mut Scratch) {
+        scratch.batch.order();
+        let mut from = 0;
+        for at in 0..scratch.batch.groups.len() {
+            let Group { cell, count } = &scratch.batch.groups[at];
+            let (cell, to) = (Arc::clone(cell), from + *count as usize);
+            let mut entries = recycle(std::mem::take(&mut scratch.batch.entries));
+            entries.extend(scratch.batch.ordered[from..to].iter().map(|index| batch.entry(*index, self)));
+            let taken =
+                cell.enter(&self.broker, scratch, batch.now, |q| q.queue.publish(&mut entries, &mut q.turn));
+            let Scratch { batch: lists, effects, .. } = scratch;
+            match taken {
+                Ok(()) => {
+                    lists.refused.extend(effects.refused.iter().map(|at| lists.ordered[from + *at as usize]));
+                    self.broker.counters.add(Counter::Enqueued, (to - from - effects.refused.len()) as u64);
+                    self.broker.counters.add(Counter::Refused, effects.refused.len() as u64);
+                }
+                Err(_gone) => lists.missed.extend_from_slice(&lists.ordered[from..to]),
+            }
+            scratch.batch.entries = recycle(entries);
+            from = to;
+        }
+    }
+
+    /// Route those again whose only queue was deleted between routing and entering.
+    #[inline]
+    fn publish_missed(&mut self, batch: &mut Batch<'_, '_>, scratch: &mut Scratch) {
+        if !scratch.batch.missed.is_empty() {
+            self.route_missed(batch, scratch);
+        }
+    }
+
+    #[cold]
+    fn route_missed(&mut self, batch: &mut Batch<'_, '_>, scratch: &mut Scratch) {
+        let missed = std::mem::take(&mut scratch.batch.missed);
+        let Some(fresh) = self.host.as_ref().map(|host| arc_swap::Guard::into_inner(host.topology())) else {
+            return;
+        };
+        batch.topology = fresh;
+        batch.queues = arc_swap::Guard::into_inner(self.broker.queues.load());
+        for index in missed {
+            let placed =
+                scratch.batch.placements.iter().filter(|placement| placement.publish == index).count();
+            if placed > 1 {
+                continue;
+            }
+            let publish = batch.publishes[index as usize];
+            match self.look_up(&publish, batch, scratch) {
+                Err(refusal) => batch.refuse(index as usize, refusal),
+                Ok((cells, _)) => {
+                    let mut reached = false;
+                    for cell in cells {
+                        let mut entries = [batch.entry(index, self)];
+                        let taken = cell.enter(&self.broker, scratch, batch.now, |q| {
+                            q.queue.publish(&mut entries, &mut q.turn)
+                        });
+                        reached |= taken.is_ok();
+                        if taken.is_ok() && !scratch.effects.refused.is_empty() {
+                            scratch.batch.refused.push(index);
+                        }
+                    }
+                    if !reached {
+                        batch.unroutable(index as usize, self);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Confirm what wants it, in ranges.
+    fn confirm(&self, batch: &mut Batch<'_, '_>, lists: &mut BatchScratch) {
+        lists.refused.sort_unstable();
+        lists.refused.dedup();
+        let mut refused = lists.refused.iter().copied().peekable();
+        let mut open: Option<(SessionId, u64, u64, bool)> = None;
+        let mut count = 0;
+        for (index, publish) in batch.publishes.iter().enumerate() {
+            let accepted = refused.next_if(|at| *at as usize == index).is_none();
+            let Some(number) = publish.confirm else { continue };
+            if batch.is_late(index, publish.session) {
+                continue;
+            }
+            count += u64::from(accepted);
+            match &mut open {
+                Some((session, _, to, same))
+                    if *session == publish.session && *to + 1 == number && *same == accepted =>
+                {
+                    *to = number;
+                }
+                _ => {
+                    batch.events.extend(open.map(confirmed));
+                    open = Some((publish.session, number, number, accepted));
+                }
+            }
+        }
+        batch.events.extend(open.map(confirmed));
+        self.broker.counters.add(Counter::Confirmed, count);
+    }
+}
+
+fn confirmed((session, from, to, accepted): (SessionId, u64, u64, bool)) -> Event {
+    Event::Confirmed { session, from, to, accepted }
+}
+
+impl BatchScratch {
+    /// The group of a queue.
+    fn group(&mut self, cell: &Arc<QueueCell>) -> u32 {
+        let found = if self.groups.len() <= FEW_GROUPS {
+            self.groups.iter().position(|group| Arc::ptr_eq(&group.cell, cell)).map(|at| at as u32)
+        } else {
+            self.group_of.get(&cell.id()).copied()
+        };
+        found.unwrap_or_else(|| {
+            let at = self.groups.len() as u32;
+            if self.groups.len() == FEW_GROUPS {
+                let known = self.groups.iter().enumerate();
+                self.group_of.extend(known.map(|(at, group)| (group.cell.id(), at as u32)));
+            }
+            if self.groups.len() >= FEW_GROUPS {
+                self.group_of.insert(cell.id(), at);
+            }
+            self.groups.push(Group { cell: Arc::clone(cell), count: 0 });
+            at
+        })
+    }
+
+    #[inline]
+    fn place(&mut self, group: u32, index: usize) {
+        self.groups[group as usize].count += 1;
+        self.placements.push(Placement { group, publish: index as u32 });
+    }
+
+    /// Bring the placements into the order of groups, each in the order of publishes.
+    pub(crate) fn order(&mut self) {
+        self.ordered.clear();
+        if self.groups.len() <= 1 {
+            self.ordered.extend(self.placements.iter().map(|placement| placement.publish));
+            return;
+        }
+        let mut next = Vec::with_capacity(self.groups.len());
+        let mut sum = 0;
+        for group in &self.groups {
+            next.push(sum);
+            sum += group.count as usize;
+        }
+        self.ordered.resize(self.placements.len(), 0);
+        for placement in &self.placements {
+            let at = &mut next[placement.group as usize];
+            self.ordered[*at] = placement.publish;
+            *at += 1;
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.placements.clear();
+        self.groups.clear();
+        self.group_of.clear();
+        self.ordered.clear();
+        self.refused.clear();
+        self.missed.clear();
+    }
+}

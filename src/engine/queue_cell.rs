@@ -1,0 +1,240 @@
+//! A queue where tasks meet: the kernel's queue behind one short lock, its consumers' outboxes, and its
+//! figures for readers who take no lock.
+//!
+//! Flow of [`QueueCell::enter`]: lock -> one step of the queue -> deliveries into outboxes (a consumer whose
+//! connection has gone is detached, and what it was to get goes to the next) -> figures published ->
+//! unlock -> wake the connections -> note what is left to do in the [`Scratch`].
+
+use crate::Broker;
+use crate::janitor::Deadline;
+use crate::outbox::Outbox;
+use crate::scratch::{KEEP, Scratch};
+use crate::vhost::VirtualHost;
+use crate::windows::Windows;
+use fairlead_kernel::command::NoLog;
+use fairlead_kernel::effect::{Cancelled, DeliveryBatch, DeliveryCursor, Effects, Slot};
+use fairlead_kernel::message::HeadReaders;
+use fairlead_kernel::queue::{Queue, Turn};
+use fairlead_kernel::session::{Event, Outcome};
+use fairlead_kernel::settings::{Limits, QueueSettings};
+use fairlead_kernel::{QueueId, Sequence, Time};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A queue and what surrounds it.
+#[derive(Debug)]
+pub(crate) struct QueueCell {
+    id: QueueId,
+    pub(crate) name: Arc<str>,
+    pub(crate) host: Arc<VirtualHost>,
+    /// Rank: queue. Leaves may be locked under it.
+    inner: Mutex<Inner>,
+    pub(crate) figures: Figures,
+    pub(crate) deadline: Deadline,
+}
+
+#[derive(Debug)]
+struct Inner {
+    queue: Queue,
+    /// Outboxes by consumer slot.
+    links: Vec<Option<Arc<Outbox>>>,
+    windows: Windows,
+    /// Bytes that the broker's gauge knows of.
+    memory: i64,
+    log: NoLog,
+}
+
+/// What readers see: as of the last step.
+#[derive(Debug, Default)]
+pub(crate) struct Figures {
+    pub(crate) ready: AtomicU64,
+    pub(crate) ready_bytes: AtomicU64,
+    pub(crate) unsettled: AtomicU64,
+    pub(crate) unsettled_bytes: AtomicU64,
+    pub(crate) consumers: AtomicU64,
+    pub(crate) memory: AtomicU64,
+    pub(crate) published: AtomicU64,
+    pub(crate) delivered: AtomicU64,
+    pub(crate) accepted: AtomicU64,
+    pub(crate) redelivered: AtomicU64,
+}
+
+/// A queue locked for one step.
+pub(crate) struct Entered<'a> {
+    pub(crate) queue: &'a mut Queue,
+    pub(crate) turn: Turn<'a, NoLog, Windows>,
+    links: &'a mut Vec<Option<Arc<Outbox>>>,
+}
+
+impl Entered<'_> {
+    /// What the consumer in that slot gets goes there.
+    pub(crate) fn link(&mut self, slot: Slot, outbox: &Arc<Outbox>) {
+        if self.links.len() <= slot.index() {
+            self.links.resize_with(slot.index() + 1, || None);
+        }
+        self.links[slot.index()] = Some(Arc::clone(outbox));
+    }
+
+    /// The consumer in that slot has gone.
+    pub(crate) fn unlink(&mut self, slot: Slot) {
+        if let Some(link) = self.links.get_mut(slot.index()) {
+            *link = None;
+        }
+        if self.links.iter().all(Option::is_none) {
+            *self.links = Vec::new();
+        }
+    }
+}
+
+impl QueueCell {
+    pub(crate) fn new(
+        (id, name): (QueueId, Arc<str>),
+        host: Arc<VirtualHost>,
+        settings: &QueueSettings,
+        limits: &Limits,
+        readers: HeadReaders,
+        now: Time,
+    ) -> QueueCell {
+        QueueCell {
+            id,
+            host,
+            inner: Mutex::new(Inner {
+                queue: Queue::new(id, Arc::clone(&name), settings, limits, readers, now),
+                links: Vec::new(),
+                windows: Windows::default(),
+                memory: 0,
+                log: NoLog,
+            }),
+            name,
+            figures: Figures::default(),
+            deadline: Deadline::default(),
+        }
+    }
+
+    pub(crate) fn id(&self) -> QueueId {
+        self.id
+    }
+
+    /// Do one step, and all that has to be done before another. See the module's text.
+    pub(crate) fn enter<R>(
+        self: &Arc<Self>,
+        broker: &Broker,
+        scratch: &mut Scratch,
+        now: Time,
+        step: impl FnOnce(&mut Entered<'_>) -> R,
+    ) -> R {
+        scratch.effects.clear(KEEP);
+        let mut guard = self.inner.lock();
+        let inner = &mut *guard;
+        let result = step(&mut inner.entered(&mut scratch.effects, now));
+        inner.hand_over(scratch, now);
+        let memory = inner.memory_now();
+        let grown = memory - std::mem::replace(&mut inner.memory, memory);
+        self.figures.publish(&inner.queue, memory);
+        drop(guard);
+        broker.memory_changed(grown);
+        scratch.wake();
+        self.note(broker, scratch);
+        result
+    }
+
+    /// Note what the step asked for.
+    fn note(self: &Arc<Self>, broker: &Broker, scratch: &mut Scratch) {
+        let effects = &mut scratch.effects;
+        if effects.more {
+            broker.janitor.note(self.id, &self.deadline, Time(0));
+        } else if let Some(deadline) = effects.deadline {
+            broker.janitor.note(self.id, &self.deadline, deadline);
+        }
+        if !effects.dead_letters.is_empty() {
+            scratch.letters.extend(effects.dead_letters.drain(..).map(|letter| (Arc::clone(self), letter)));
+        }
+        if effects.delete_me {
+            scratch.deletions.push(Arc::clone(self));
+        }
+    }
+}
+
+impl Inner {
+    fn entered<'a>(&'a mut self, effects: &'a mut Effects, now: Time) -> Entered<'a> {
+        Entered {
+            queue: &mut self.queue,
+            turn: Turn { now, log: &mut self.log, windows: &mut self.windows, effects },
+            links: &mut self.links,
+        }
+    }
+
+    /// Deliveries into outboxes.
+    fn hand_over(&mut self, scratch: &mut Scratch, now: Time) {
+        let Scratch { effects, wakers, undeliverable, .. } = scratch;
+        loop {
+            let links = &self.links;
+            effects.drain_deliveries(|slot, batch| {
+                match links.get(slot.index()).and_then(Option::as_deref).map(|outbox| outbox.deliver(batch)) {
+                    Some(Ok(waker)) => wakers.extend(waker),
+                    _ => undeliverable.push(std::mem::take(batch)),
+                }
+            });
+            for cancelled in effects.cancelled.drain(..) {
+                wakers.extend(tell_cancelled(links, &cancelled));
+            }
+            let Some(batch) = undeliverable.pop() else { break };
+            self.take_back(&batch, effects, now);
+        }
+        if self.queue.is_gone() {
+            self.links = Vec::new();
+            self.windows = Windows::default();
+        }
+    }
+
+    /// A tombstone counts for nothing.
+    fn memory_now(&self) -> i64 {
+        if self.queue.is_gone() { 0 } else { self.queue.memory() as i64 }
+    }
+
+    /// The connection of these deliveries has gone before they could reach it.
+    fn take_back(&mut self, batch: &DeliveryBatch, effects: &mut Effects, now: Time) {
+        let mut entered = self.entered(effects, now);
+        for slot in batch.runs().iter().filter_map(|run| run.slot) {
+            entered.unlink(slot);
+            let _ = entered.queue.detach(slot, &mut entered.turn);
+        }
+        let held = unsettled_of(batch);
+        let released = Outcome::Released { delivered: false };
+        // A queue that is gone holds nothing that could come back.
+        let _ = entered.queue.settle(&held, released, &mut entered.turn);
+    }
+}
+
+/// The deliveries of a batch that wait to be settled, by nobody.
+fn unsettled_of(batch: &DeliveryBatch) -> Vec<(Sequence, Option<Slot>)> {
+    let mut cursor = DeliveryCursor::default();
+    std::iter::from_fn(|| batch.next(&mut cursor))
+        .filter(|delivery| delivery.acknowledge)
+        .map(|delivery| (delivery.sequence, None))
+        .collect()
+}
+
+fn tell_cancelled(links: &[Option<Arc<Outbox>>], gone: &Cancelled) -> Option<std::task::Waker> {
+    let outbox = links.get(gone.slot.index())?.as_deref()?;
+    outbox.tell(Event::ConsumerCancelled { session: gone.session, consumer: gone.consumer }).ok()?
+}
+
+impl Figures {
+    fn publish(&self, queue: &Queue, memory: i64) {
+        let (ready, unsettled, counters) = (queue.ready(), queue.unsettled(), queue.counters());
+        let set = |figure: &AtomicU64, value: u64| figure.store(value, Ordering::Relaxed);
+        set(&self.ready, ready.messages);
+        set(&self.ready_bytes, ready.bytes);
+        set(&self.unsettled, unsettled.messages);
+        set(&self.unsettled_bytes, unsettled.bytes);
+        set(&self.consumers, queue.consumers() as u64);
+        set(&self.memory, memory.unsigned_abs());
+        set(&self.published, counters.published);
+        let got = counters.got + counters.got_no_ack;
+        set(&self.delivered, counters.delivered + counters.delivered_no_ack + got);
+        set(&self.accepted, counters.accepted);
+        set(&self.redelivered, counters.redelivered);
+    }
+}

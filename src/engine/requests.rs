@@ -1,0 +1,361 @@
+//! What a session asks for, one request at a time, in order.
+
+use crate::connection::{Connection, Consumer, Session};
+use crate::counters::Counter;
+use crate::queue_cell::QueueCell;
+use crate::replies::REPLY_BYTES;
+use crate::vhost::VirtualHost;
+use crate::windows::SessionWindow;
+use fairlead_kernel::queue::{Attachment, Denial, Got};
+use fairlead_kernel::refusal::Resource;
+use fairlead_kernel::session::{Event, Mechanism, Outcome, Reply, Request, Unsettled};
+use fairlead_kernel::settings::{ConsumerSettings, Limits, QueueSettings};
+use fairlead_kernel::topology::QueueDecision;
+use fairlead_kernel::{ConsumerId, Refusal, SessionId, Time};
+use std::sync::Arc;
+
+/// Bytes that deliveries of one connection may take in its outbox, shared out to its consumers.
+const TRANSFER_BYTES: usize = 4 << 20;
+/// Bounds of one consumer's share.
+const TRANSFER_LEAST: usize = 16 << 10;
+const TRANSFER_MOST: usize = 1 << 20;
+
+/// What a request comes to.
+type Answer = Result<Reply, Refusal>;
+
+impl Connection {
+    /// Carry out a request. `None`: it has no reply, or the reply is a delivery, or comes later, behind what
+    /// waits in the outbox.
+    pub fn execute(&mut self, session: SessionId, request: Request, now: Time) -> Option<Event> {
+        let answer = match request {
+            Request::OpenSession => {
+                self.session(session);
+                self.broker.counters.add(Counter::SessionsOpened, 1);
+                return None;
+            }
+            Request::Settle { outcome, deliveries } => {
+                self.settle(session, outcome, deliveries, now);
+                return None;
+            }
+            Request::SetSessionWindow { window } => {
+                self.set_session_window(session, window, now);
+                return None;
+            }
+            Request::Get { queue, acknowledge } => match self.get(session, &queue, acknowledge, now) {
+                Ok(true) => return None,
+                Ok(false) => Ok(Reply::Empty),
+                Err(refusal) => Err(refusal),
+            },
+            Request::Unsubscribe { consumer } => {
+                self.unsubscribe(consumer, now);
+                self.tell_later(Event::Reply { session, result: Ok(Reply::Done) });
+                return None;
+            }
+            Request::Commit { settlements } => {
+                // Returns come first, and they wait behind deliveries.
+                let result = self.commit(session, settlements, now).map(|()| Reply::Done);
+                self.tell_later(Event::Reply { session, result });
+                return None;
+            }
+            other => self.answer(session, other, now),
+        };
+        Some(Event::Reply { session, result: answer })
+    }
+
+    fn answer(&mut self, session: SessionId, request: Request, now: Time) -> Answer {
+        match request {
+            Request::Authenticate { mechanism, user, secret } => self.authenticate(mechanism, &user, &secret),
+            Request::OpenVirtualHost { name } => self.open_host(name),
+            Request::CloseSession { unsettled } => {
+                self.close_session(session, unsettled, now);
+                Ok(Reply::Done)
+            }
+            Request::DeclareExchange { name, settings } => self
+                .opened()?
+                .decide(|topology| topology.decide_declare_exchange(&name, settings.as_ref()))
+                .map(|_| Reply::Done),
+            Request::DeleteExchange { name, if_unused } => self
+                .opened()?
+                .decide(|topology| topology.decide_delete_exchange(&name, if_unused))
+                .map(|_| Reply::Done),
+            Request::Bind(binding) => {
+                let id = self.id;
+                self.opened()?.decide(|topology| topology.decide_bind(&binding, id)).map(|_| Reply::Done)
+            }
+            Request::Unbind(binding) => {
+                let id = self.id;
+                self.opened()?.decide(|topology| topology.decide_unbind(&binding, id)).map(|_| Reply::Done)
+            }
+            Request::DeclareQueue { name, settings } => self.declare_queue(&name, settings.as_deref(), now),
+            Request::DeleteQueue { name, if_unused, if_empty } => {
+                self.delete_queue(&name, (if_unused, if_empty), now)
+            }
+            Request::PurgeQueue { name } => {
+                let cell = self.queue(&name)?;
+                let messages = self.broker.purge_cell(&cell, now);
+                Ok(Reply::Removed { messages })
+            }
+            Request::Subscribe { consumer, queue, settings } => {
+                self.subscribe(session, consumer, &queue, *settings, now)
+            }
+            Request::SubscribeReplies { consumer, token, tag } => {
+                self.subscribe_replies(session, consumer, &token, tag, now)
+            }
+            Request::CheckReplyAddress { token } => match self.broker.replies.get(&token) {
+                Some(cell) => Ok(Reply::Queue { name: cell.name.to_string(), messages: 0, consumers: 1 }),
+                None => Err(Refusal::NotFound(Resource::Queue, token)),
+            },
+            Request::Rollback => {
+                self.roll_back(session);
+                Ok(Reply::Done)
+            }
+            // These have no answer of this kind.
+            Request::OpenSession
+            | Request::Settle { .. }
+            | Request::SetSessionWindow { .. }
+            | Request::Get { .. }
+            | Request::Commit { .. }
+            | Request::Unsubscribe { .. } => Ok(Reply::Done),
+        }
+    }
+
+    fn authenticate(&mut self, mechanism: Mechanism, user: &str, secret: &[u8]) -> Answer {
+        let settings = self.broker.settings();
+        let loopback = self.entry.endpoints.loopback;
+        let Some(name) = settings.authentication.check(mechanism, user, secret, loopback) else {
+            self.broker.counters.add(Counter::LoginsRefused, 1);
+            tracing::warn!(peer = %self.entry.endpoints.peer, user, ?mechanism, "login refused");
+            return Err(Refusal::LoginRefused);
+        };
+        if self.user.is_none() {
+            let user: Arc<str> = name.as_str().into();
+            self.broker.connections.log_in(&user, settings.connections_per_user)?;
+            self.user = Some(user);
+        }
+        Ok(Reply::Authenticated { user: name })
+    }
+
+    fn open_host(&mut self, name: String) -> Answer {
+        match self.broker.host(&name) {
+            Some(host) => {
+                self.host = Some(host);
+                Ok(Reply::Done)
+            }
+            None => Err(Refusal::NoVirtualHost(name)),
+        }
+    }
+
+    /// The virtual host, which every adapter opens before it asks for anything in it.
+    pub(crate) fn opened(&self) -> Result<&Arc<VirtualHost>, Refusal> {
+        self.host.as_ref().ok_or_else(|| Refusal::NoVirtualHost(String::new()))
+    }
+
+    /// A queue by name, for use by this connection.
+    fn queue(&self, name: &str) -> Result<Arc<QueueCell>, Refusal> {
+        let id = self.opened()?.topology().queue_for(name, self.id)?.id();
+        self.broker.queues.get(id).ok_or_else(|| Refusal::NotFound(Resource::Queue, name.to_owned()))
+    }
+
+    fn declare_queue(&mut self, name: &str, settings: Option<&QueueSettings>, now: Time) -> Answer {
+        let host = Arc::clone(self.opened()?);
+        let (decision, created) = self.broker.declare_queue(&host, name, settings, self.id, now)?;
+        if let Some(cell) = created {
+            if settings.is_some_and(|settings| settings.exclusive.is_some()) {
+                self.exclusive.push(cell);
+            }
+            return Ok(Reply::Queue { name: name.to_owned(), messages: 0, consumers: 0 });
+        }
+        let QueueDecision::Existing(id) = decision else {
+            return Err(Refusal::NotFound(Resource::Queue, name.to_owned()));
+        };
+        let Some(cell) = self.broker.queues.get(id) else {
+            return Err(Refusal::NotFound(Resource::Queue, name.to_owned()));
+        };
+        let (messages, consumers) = self.enter(&cell, now, |q| {
+            // A tombstone has no idle time to begin anew.
+            let _ = q.queue.touch(now);
+            (q.queue.ready().messages, q.queue.consumers() as u32)
+        });
+        Ok(Reply::Queue { name: name.to_owned(), messages, consumers })
+    }
+
+    fn delete_queue(&mut self, name: &str, conditions: (bool, bool), now: Time) -> Answer {
+        let topology = arc_swap::Guard::into_inner(self.opened()?.topology());
+        if topology.decide_delete_queue(name, self.id)?.is_none() {
+            return Ok(Reply::Removed { messages: 0 });
+        }
+        let cell = self.queue(name)?;
+        let messages = self.broker.delete_cell(&cell, conditions, now)?;
+        self.exclusive.retain(|other| other.id() != cell.id());
+        Ok(Reply::Removed { messages })
+    }
+
+    fn subscribe(
+        &mut self,
+        session: SessionId,
+        consumer: ConsumerId,
+        queue: &str,
+        settings: ConsumerSettings,
+        now: Time,
+    ) -> Answer {
+        let cell = self.queue(queue)?;
+        self.attach(session, consumer, cell, settings, now)?;
+        Ok(Reply::Done)
+    }
+
+    fn attach(
+        &mut self,
+        session: SessionId,
+        id: ConsumerId,
+        cell: Arc<QueueCell>,
+        settings: ConsumerSettings,
+        now: Time,
+    ) -> Result<(), Refusal> {
+        let window = self.session(session).window.as_ref().map(|(window, _)| Arc::clone(window));
+        let share = TRANSFER_BYTES / (self.consumers.len() + 1);
+        let transfer_window = share.clamp(TRANSFER_LEAST, TRANSFER_MOST) as u32;
+        let settings = Arc::new(settings);
+        let attachment = Attachment {
+            connection: self.id,
+            session,
+            consumer: id,
+            settings: &settings,
+            transfer_window,
+            shared_window: window.is_some(),
+        };
+        let slot = self.enter(&cell, now, |q| {
+            if let Some(window) = window {
+                q.turn.windows.set(attachment.connection, session, Some(window));
+            }
+            let slot = q.queue.attach(&attachment, &mut q.turn)?;
+            q.link(slot, &self.entry.outbox);
+            Ok::<_, Denial>(slot)
+        });
+        let slot = slot.map_err(|denial| match denial {
+            Denial::Refused(refusal) => refusal,
+            Denial::Gone(_) => Refusal::NotFound(Resource::Queue, cell.name.to_string()),
+        })?;
+        let consumer =
+            Consumer { id, session, cell, slot, settings, transfer_window, owed: 0, cancelled: false };
+        let at = self.consumers.partition_point(|other| other.id < id);
+        self.consumers.insert(at, consumer);
+        Ok(())
+    }
+
+    fn subscribe_replies(
+        &mut self,
+        session: SessionId,
+        consumer: ConsumerId,
+        token: &str,
+        tag: String,
+        now: Time,
+    ) -> Answer {
+        let host = Arc::clone(self.opened()?);
+        let limits = Limits { max_bytes: Some(REPLY_BYTES), ..Limits::default() };
+        let name: Arc<str> = format!("{}{token}", crate::replies::REPLY_PREFIX).into();
+        let identity = (self.broker.queues.next_id(), name);
+        let settings = QueueSettings::default();
+        let cell = Arc::new(QueueCell::new(identity, host, &settings, &limits, self.broker.readers, now));
+        let settings = ConsumerSettings { tag, ..ConsumerSettings::default() };
+        self.attach(session, consumer, Arc::clone(&cell), settings, now)?;
+        self.broker.replies.insert(token, cell);
+        self.session(session).reply_token = Some(token.into());
+        Ok(Reply::Done)
+    }
+
+    fn unsubscribe(&mut self, id: ConsumerId, now: Time) {
+        let Ok(at) = self.consumers.binary_search_by_key(&id, |consumer| consumer.id) else { return };
+        self.detach(&self.consumers[at], now);
+        let consumer = &mut self.consumers[at];
+        consumer.cancelled = true;
+        let (session, cell) = (consumer.session, consumer.cell.id());
+        self.drop_reply_address(session, |address| address.id() == cell);
+    }
+
+    /// The session's reply address goes, if it is the one.
+    fn drop_reply_address(&mut self, session: SessionId, is: impl Fn(&QueueCell) -> bool) {
+        let Ok(at) = self.sessions.binary_search_by_key(&session, |session| session.id) else { return };
+        let session = &mut self.sessions[at];
+        if let Some(token) = &session.reply_token
+            && self.broker.replies.get(token).is_some_and(|cell| is(&cell))
+        {
+            self.broker.replies.remove(token);
+            session.reply_token = None;
+        }
+    }
+
+    /// True: the message is in the outbox.
+    fn get(&mut self, session: SessionId, name: &str, acknowledge: bool, now: Time) -> Result<bool, Refusal> {
+        let cell = self.queue(name)?;
+        loop {
+            let got = self.enter(&cell, now, |q| {
+                let got = q.queue.get(session, acknowledge, &mut q.turn);
+                if got == Ok(Got::Found) {
+                    // The outbox is ours, and the task that would be woken at work.
+                    let _ = self.outbox().deliver(&mut q.turn.effects.got);
+                }
+                got
+            });
+            match got {
+                Ok(Got::Found) => {
+                    self.broker.counters.add(Counter::Got, 1);
+                    return Ok(true);
+                }
+                Ok(Got::Empty) => {
+                    self.broker.counters.add(Counter::GotEmpty, 1);
+                    return Ok(false);
+                }
+                // Expired messages are in the way; each step takes some of them.
+                Ok(Got::Waiting) => {}
+                Err(_gone) => return Err(Refusal::NotFound(Resource::Queue, name.to_owned())),
+            }
+        }
+    }
+
+    fn close_session(&mut self, session: SessionId, mut unsettled: Vec<Unsettled>, now: Time) {
+        let (gone, kept) =
+            std::mem::take(&mut self.consumers).into_iter().partition(|consumer| consumer.session == session);
+        self.consumers = kept;
+        let gone: Vec<Consumer> = gone;
+        for consumer in &gone {
+            self.detach(consumer, now);
+        }
+        unsettled.splice(0..0, self.waiting(|other| other == session));
+        self.settle_all(Outcome::Released { delivered: true }, unsettled, now);
+        self.no_longer_walking();
+        if let Ok(at) = self.sessions.binary_search_by_key(&session, |session| session.id) {
+            let session = self.sessions.remove(at);
+            self.end_session(&session);
+        }
+    }
+
+    /// What is left of a session once its consumers are gone.
+    pub(crate) fn end_session(&mut self, session: &Session) {
+        if let Some(token) = &session.reply_token {
+            self.broker.replies.remove(token);
+        }
+        self.broker.memory_changed(-(session.held_bytes as i64));
+        self.broker.counters.add(Counter::SessionsClosed, 1);
+    }
+
+    fn set_session_window(&mut self, id: SessionId, size: Option<u32>, now: Time) {
+        let session = self.session(id);
+        let before = session.window.take();
+        session.window = size.map(|size| match before {
+            Some((window, old)) => {
+                window.grow(i64::from(size) - i64::from(old));
+                (window, size)
+            }
+            None => (Arc::new(SessionWindow::new(size, session.unsettled)), size),
+        });
+        let window = session.window.as_ref().map(|(window, _)| Arc::clone(window));
+        let connection = self.id;
+        for consumer in self.consumers.iter().filter(|consumer| consumer.session == id) {
+            self.enter(&consumer.cell, now, |q| {
+                q.turn.windows.set(connection, id, window.clone());
+                // Gone with its queue: it has no window any more.
+                let _ = q.queue.set_shared_window(consumer.slot, window.is_some(), &mut q.turn);
+            });
+        }
+    }
+}

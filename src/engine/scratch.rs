@@ -1,0 +1,86 @@
+//! Buffers that a thread's batches use again, so that neither connections nor queues hold any.
+
+use crate::queue_cell::QueueCell;
+use fairlead_kernel::command::NewEntry;
+use fairlead_kernel::effect::{DeadLetter, DeliveryBatch, Effects};
+use fairlead_kernel::topology::Targets;
+use std::cell::Cell;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::task::Waker;
+
+use fairlead_kernel::QueueId;
+
+/// Bytes that each buffer of a queue's effects may keep between batches.
+pub(crate) const KEEP: usize = 256 * 1024;
+
+/// See the module's text.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    pub(crate) effects: Effects,
+    /// To be woken when no lock is held.
+    pub(crate) wakers: Vec<Waker>,
+    /// Deliveries to connections that have gone.
+    pub(crate) undeliverable: Vec<DeliveryBatch>,
+    /// What queues asked for, to be done when none is locked.
+    pub(crate) letters: VecDeque<(Arc<QueueCell>, DeadLetter)>,
+    pub(crate) deletions: Vec<Arc<QueueCell>>,
+    pub(crate) targets: Targets,
+    pub(crate) batch: BatchScratch,
+}
+
+/// For one batch of publishes.
+#[derive(Default)]
+pub(crate) struct BatchScratch {
+    pub(crate) placements: Vec<Placement>,
+    pub(crate) groups: Vec<Group>,
+    /// Index of each queue's group, once there are many.
+    pub(crate) group_of: HashMap<QueueId, u32>,
+    /// Placements in the order of groups.
+    pub(crate) ordered: Vec<u32>,
+    pub(crate) entries: Vec<NewEntry<'static>>,
+    /// Indices of publishes that a queue refused.
+    pub(crate) refused: Vec<u32>,
+    /// Indices of publishes that found their queue gone.
+    pub(crate) missed: Vec<u32>,
+}
+
+/// A publish goes to a queue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Placement {
+    pub(crate) group: u32,
+    pub(crate) publish: u32,
+}
+
+/// A queue of the batch.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) cell: Arc<QueueCell>,
+    pub(crate) count: u32,
+}
+
+thread_local! {
+    static SPARE: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
+}
+
+impl Scratch {
+    /// Borrow the thread's buffers; within, there are others.
+    pub(crate) fn with<R>(f: impl FnOnce(&mut Scratch) -> R) -> R {
+        let mut scratch = SPARE.take().unwrap_or_default();
+        let result = f(&mut scratch);
+        SPARE.set(Some(scratch));
+        result
+    }
+
+    /// Wake who was given something.
+    pub(crate) fn wake(&mut self) {
+        self.wakers.drain(..).for_each(Waker::wake);
+    }
+}
+
+/// The memory of an emptied vector of entries, for entries that live differently long. (Collecting a
+/// vector's own iterator into a vector of a type of the same layout keeps its memory.)
+pub(crate) fn recycle<'to>(mut entries: Vec<NewEntry<'_>>) -> Vec<NewEntry<'to>> {
+    entries.clear();
+    entries.into_iter().map_while(|_| None).collect()
+}

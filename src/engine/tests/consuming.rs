@@ -1,0 +1,221 @@
+//! Consumers: credit, settlement, cancellation, ends of sessions and connections.
+
+use super::*;
+
+fn bodies(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("m{n}")).collect()
+}
+
+fn fill(client: &mut Client, queue: &str, count: usize) {
+    let bodies = bodies(count);
+    let batch: Vec<_> = bodies.iter().map(|body| publish("", queue, body)).collect();
+    client.publish(&batch);
+}
+
+#[test]
+fn a_window_moves_with_settlements() {
+    let broker = broker();
+    let mut client = Client::new(&broker);
+    client.declare("q", QueueSettings::default()).unwrap();
+    fill(&mut client, "q", 5);
+    client.consume("q", acknowledging(Some(2)));
+    let (first, _) = client.receive();
+    assert_eq!(first.len(), 2);
+    client.settle(Outcome::Accepted, &first[..1]);
+    assert_eq!(client.bodies(), ["m2"]);
+    client.settle(Outcome::Released { delivered: true }, &first[1..]);
+    let (again, _) = client.receive();
+    assert_eq!((again[0].body.as_str(), again[0].redelivered), ("m1", true));
+}
+
+#[test]
+fn a_session_window_spans_queues() {
+    let broker = broker();
+    let mut client = Client::new(&broker);
+    for queue in ["a", "b"] {
+        client.declare(queue, QueueSettings::default()).unwrap();
+        fill(&mut client, queue, 3);
+    }
+    client.tell(Request::SetSessionWindow { window: Some(2) });
+    client.consume("a", acknowledging(None));
+    client.consume("b", acknowledging(None));
+    let (first, _) = client.receive();
+    assert_eq!(first.len(), 2);
+    client.settle(Outcome::Accepted, &first);
+    assert_eq!(client.receive().0.len(), 2);
+    client.tell(Request::SetSessionWindow { window: None });
+    assert_eq!(client.receive().0.len(), 2);
+}
+
+#[test]
+fn the_transfer_window_holds_what_is_not_taken_and_opens_when_it_is() {
+    let broker = broker();
+    let mut client = Client::new(&broker);
+    client.declare("q", QueueSettings::default()).unwrap();
+    let body = "x".repeat(1000);
+    let batch: Vec<_> = (0..10_000).map(|_| publish("", "q", &body)).collect();
+    client.publish(&batch);
+    client.consume("q", settled());
+    let (left, _) = client.counts_without_walking("q");
+    assert!(left > 8_000, "{left} of 10000 stay in the queue");
+    let mut received = 0;
+    loop {
+        match client.receive().0.len() {
+            0 => break,
+            some => received += some,
+        }
+    }
+    assert_eq!(received, 10_000);
+}
+
+#[test]
+fn what_a_cancelled_consumer_got_is_still_delivered_and_before_the_reply() {
+    let broker = broker();
+    let mut client = Client::new(&broker);
+    client.declare("q", QueueSettings::default()).unwrap();
+    fill(&mut client, "q", 3);
+    let consumer = client.consume("q", acknowledging(None));
+    let now = client.now;
+    assert_eq!(client.connection.execute(ONE, Request::Unsubscribe { consumer }, now), None);
+    assert_eq!(client.connection.next_event(), None, "deliveries come first");
+    let (deliveries, events) = client.receive();
+    assert_eq!(deliveries.len(), 3);
+    assert_eq!(events, [Event::Reply { session: ONE, result: Ok(Reply::Done) }]);
+    fill(&mut client, "q", 1);
+    assert_eq!(client.receive(), (vec![], vec![]));
+    client.settle(Outcome::Accepted, &deliveries);
+    assert_eq!(client.counts("q"), (1, 0));
+}
+
+#[test]
+fn a_closed_session_gives_back_what_it_had_and_what_was_on_its_way() {
+    let broker = broker();
+    let mut client = Client::new(&broker);
+    client.declare("q", QueueSettings::default()).unwrap();
+    fill(&mut client, "q", 4);
+    client.consume("q", acknowledging(None));
+    let first = client.connection.next_delivery().map(|delivery| Unsettled {
+        queue: delivery.queue,
+        sequence: delivery.sequence,
+        consumer: delivery.consumer,
+    });
+    let unsettled = vec![first.unwrap()];
+    client.ask(Request::CloseSession { unsettled }).unwrap();
+    assert_eq!(client.receive(), (vec![], vec![]), "its deliveries are passed over");
+    assert_eq!(client.counts("q"), (4, 0));
+    client.consume("q", settled());
+    assert_eq!(client.bodies(), bodies(4));
+}
+
+#[test]
+fn a_vanished_connection_gives_back_everything_and_frees_its_names() {
+    let broker = broker();
+    let mut other = Client::new(&broker);
+    other.declare("q", QueueSettings::default()).unwrap();
+    let mut client = Client::new(&broker);
+    let exclusive = QueueSettings { exclusive: Some(client.connection.id()), ..QueueSettings::default() };
+    client.declare("mine", exclusive.clone()).unwrap();
+    assert_eq!(other.declare("mine", QueueSettings::default()), Err(Refusal::Locked("mine".to_owned())));
+    fill(&mut client, "q", 10);
+    client.consume("q", acknowledging(None));
+    let held: Vec<_> = client.receive().0.iter().map(Delivered::unsettled).collect();
+    assert_eq!(held.len(), 10);
+    fill(&mut client, "q", 5);
+    let now = client.now;
+    client.connection.end(&held, now);
+    assert_eq!(other.counts("q"), (15, 0));
+    other.declare("mine", QueueSettings::default()).unwrap();
+    assert_eq!(broker.connection_count(), 1);
+    // Those that were never delivered come as new.
+    other.consume("q", settled());
+    assert_eq!(other.bodies().len(), 15);
+}
+
+#[test]
+fn a_dropped_connection_ends_too() {
+    let broker = broker();
+    let mut other = Client::new(&broker);
+    other.declare("q", QueueSettings::default()).unwrap();
+    let mut client = Client::new(&broker);
+    client.consume("q", acknowledging(None));
+    fill(&mut client, "q", 3);
+    drop(client);
+    assert_eq!(other.counts("q"), (3, 0));
+}
+
+#[test]
+fn deliveries_to_a_connection_that_is_going_find_another_consumer() {
+    let broker = broker();
+    let mut other = Client::new(&broker);
+    other.declare("q", QueueSettings::default()).unwrap();
+    let mut going = Client::new(&broker);
+    going.consume("q", acknowledging(None));
+    going.connection.outbox().close();
+    fill(&mut other, "q", 3);
+    assert_eq!(other.counts("q"), (3, 0), "the consumer is detached");
+    other.consume("q", settled());
+    assert_eq!(other.bodies(), bodies(3));
+}
+
+#[test]
+fn consumers_of_a_deleted_queue_are_told() {
+    let broker = broker();
+    let mut client = Client::new(&broker);
+    client.declare("q", QueueSettings::default()).unwrap();
+    let consumer = client.consume("q", acknowledging(None));
+    fill(&mut client, "q", 1);
+    let now = client.now;
+    let delete = Request::DeleteQueue { name: "q".to_owned(), if_unused: false, if_empty: false };
+    let reply = client.connection.execute(ONE, delete, now);
+    assert_eq!(reply, Some(Event::Reply { session: ONE, result: Ok(Reply::Removed { messages: 0 }) }));
+    let (deliveries, events) = client.receive();
+    assert_eq!(deliveries.len(), 1, "what was on its way arrives");
+    assert_eq!(events, [Event::ConsumerCancelled { session: ONE, consumer }]);
+    client.settle(Outcome::Accepted, &deliveries);
+}
+
+#[test]
+fn get_takes_one_and_says_when_there_is_none() {
+    let broker = broker();
+    let mut client = Client::new(&broker);
+    client.declare("q", QueueSettings::default()).unwrap();
+    fill(&mut client, "q", 1);
+    let got = client.get("q").unwrap();
+    assert_eq!((got.body.as_str(), got.consumer), ("m0", None));
+    assert_eq!(client.get("q"), None);
+    client.settle(Outcome::Released { delivered: true }, std::slice::from_ref(&got));
+    assert!(client.get("q").unwrap().redelivered);
+}
+
+#[test]
+fn purge_takes_ready_messages_however_many() {
+    let broker = broker();
+    let mut client = Client::new(&broker);
+    client.declare("q", QueueSettings::default()).unwrap();
+    fill(&mut client, "q", 5000);
+    assert_eq!(
+        client.ask(Request::PurgeQueue { name: "q".to_owned() }),
+        Ok(Reply::Removed { messages: 5000 })
+    );
+    assert_eq!(client.counts("q"), (0, 0));
+}
+
+#[test]
+fn direct_replies_reach_the_address_while_it_lives() {
+    let broker = broker();
+    let mut client = Client::new(&broker);
+    let mut server = Client::new(&broker);
+    let consumer = ConsumerId(77);
+    let subscribe = Request::SubscribeReplies { consumer, token: "abc".to_owned(), tag: "t".to_owned() };
+    client.ask(subscribe).unwrap();
+    let check = Request::CheckReplyAddress { token: "abc".to_owned() };
+    assert!(server.ask(check.clone()).is_ok());
+    let key = "amq.rabbitmq.reply-to.abc";
+    let reply = Publish { mandatory: true, ..publish("", key, "pong") };
+    assert_eq!(server.publish(&[reply]), []);
+    let (deliveries, _) = client.receive();
+    assert_eq!((deliveries[0].body.as_str(), deliveries[0].consumer), ("pong", Some(consumer)));
+    client.ask(Request::CloseSession { unsettled: vec![] }).unwrap();
+    assert!(server.ask(check).is_err());
+    assert!(matches!(server.publish(&[reply])[..], [Event::Returned { .. }]));
+}

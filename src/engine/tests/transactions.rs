@@ -1,0 +1,82 @@
+//! Transactions: nothing before the commit, all of it after, nothing after a rollback.
+
+use super::*;
+use fairlead_kernel::refusal::Bound;
+
+fn transacted<'a>(key: &'a str, body: &'a str) -> Publish<'a> {
+    Publish { transacted: true, ..publish("", key, body) }
+}
+
+#[test]
+fn publishes_and_settlements_come_into_force_together() {
+    let broker = broker();
+    let mut client = Client::new(&broker);
+    for queue in ["a", "b"] {
+        client.declare(queue, QueueSettings::default()).unwrap();
+    }
+    client.publish(&[publish("", "a", "old")]);
+    let old = client.get("a").unwrap();
+    client.publish(&[transacted("a", "1"), transacted("b", "2"), transacted("a", "3")]);
+    assert_eq!((client.counts("a"), client.counts("b")), ((0, 0), (0, 0)));
+    client.ask(Request::Commit { settlements: vec![(Outcome::Accepted, vec![old.unsettled()])] }).unwrap();
+    assert_eq!((client.counts("a"), client.counts("b")), ((2, 0), (1, 0)));
+    assert_eq!(client.get("a").unwrap().body, "1");
+    assert_eq!(client.get("a").unwrap().body, "3");
+}
+
+#[test]
+fn a_rollback_forgets_publishes() {
+    let broker = broker();
+    let mut client = Client::new(&broker);
+    client.declare("q", QueueSettings::default()).unwrap();
+    client.publish(&[transacted("q", "x")]);
+    client.ask(Request::Rollback).unwrap();
+    client.ask(Request::Commit { settlements: vec![] }).unwrap();
+    assert_eq!(client.counts("q"), (0, 0));
+    client.publish(&[transacted("q", "y")]);
+    client.ask(Request::CloseSession { unsettled: vec![] }).unwrap();
+    assert_eq!(client.counts("q"), (0, 0));
+    assert_eq!(broker.memory.used(), crate::report::Source::queues(&*broker)[0].memory);
+}
+
+#[test]
+fn a_commit_settles_in_every_way() {
+    let broker = broker();
+    let mut client = Client::new(&broker);
+    client.declare("q", QueueSettings::default()).unwrap();
+    client.publish(&[publish("", "q", "a"), publish("", "q", "b"), publish("", "q", "c")]);
+    let got: Vec<_> = (0..3).map(|_| client.get("q").unwrap().unsettled()).collect();
+    let settlements = vec![
+        (Outcome::Accepted, vec![got[0]]),
+        (Outcome::Released { delivered: true }, vec![got[1]]),
+        (Outcome::Rejected, vec![got[2]]),
+    ];
+    client.ask(Request::Commit { settlements }).unwrap();
+    let back = client.get("q").unwrap();
+    assert_eq!((back.body.as_str(), back.redelivered), ("b", true));
+    assert_eq!(client.get("q"), None);
+}
+
+#[test]
+fn mandatory_publishes_return_at_the_commit() {
+    let broker = broker();
+    let mut client = Client::new(&broker);
+    client.publish(&[Publish { mandatory: true, ..transacted("nowhere", "x") }]);
+    assert_eq!(client.receive(), (vec![], vec![]));
+    let now = client.now;
+    client.connection.execute(ONE, Request::Commit { settlements: vec![] }, now);
+    let (_, events) = client.receive();
+    assert!(matches!(events[..], [Event::Returned { .. }]), "{events:?}");
+}
+
+#[test]
+fn an_open_transaction_has_a_bound() {
+    let authentication = Authentication { disabled: true, ..Authentication::default() };
+    let broker = broker_with(Settings { authentication, transaction_bytes: 1000, ..Settings::default() });
+    let mut client = Client::new(&broker);
+    client.declare("q", QueueSettings::default()).unwrap();
+    let body = "x".repeat(600);
+    assert_eq!(client.publish(&[transacted("q", &body)]), []);
+    let refusal = Refusal::TooMany { bound: Bound::Transaction, limit: 1000 };
+    assert_eq!(client.publish(&[transacted("q", &body)]), [Event::PublishRefused { session: ONE, refusal }]);
+}
