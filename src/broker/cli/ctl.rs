@@ -1,0 +1,306 @@
+//! `fairlead ctl`: the HTTP management API of a running broker, in RabbitMQ's shape, from the command line.
+
+use super::table;
+use clap::{Args, Subcommand, ValueEnum};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+use std::time::Duration;
+use ureq::http::Response;
+use ureq::{Agent, Body};
+
+/// A broker that takes longer to answer is given up.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of an answer at most.
+const ANSWER_BYTES: u64 = 1 << 30;
+
+/// Ask or tell a running broker.
+#[derive(Args, Debug)]
+pub struct Ctl {
+    /// Where the broker listens for HTTP
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:15672", env = "FAIRLEAD_URL")]
+    url: String,
+    /// Print the broker's JSON instead of a table
+    #[arg(long)]
+    json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List what the broker has
+    List {
+        /// Of what
+        kind: Kind,
+    },
+    /// Drop the ready messages of a queue
+    Purge {
+        /// Its name
+        queue: String,
+        /// Its virtual host
+        #[arg(long, default_value = "/")]
+        vhost: String,
+    },
+    /// Close a connection
+    Close {
+        /// Its name, as `list connections` shows it
+        connection: String,
+        /// What its client is told
+        #[arg(long)]
+        reason: Option<String>,
+    },
+}
+
+/// What can be listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    Queues,
+    Exchanges,
+    Bindings,
+    Connections,
+    Channels,
+    Consumers,
+}
+
+impl Kind {
+    /// Its name in the API's addresses.
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Queues => "queues",
+            Kind::Exchanges => "exchanges",
+            Kind::Bindings => "bindings",
+            Kind::Connections => "connections",
+            Kind::Channels => "channels",
+            Kind::Consumers => "consumers",
+        }
+    }
+
+    /// The members that a table shows; a dot leads into an object.
+    fn columns(self) -> &'static [&'static str] {
+        match self {
+            Kind::Queues => &[
+                "vhost",
+                "name",
+                "type",
+                "durable",
+                "messages_ready",
+                "messages_unacknowledged",
+                "consumers",
+                "memory",
+                "policy",
+            ],
+            Kind::Exchanges => &["vhost", "name", "type", "durable", "auto_delete", "internal", "policy"],
+            Kind::Bindings => {
+                &["vhost", "source", "destination_type", "destination", "routing_key", "arguments"]
+            }
+            Kind::Connections => {
+                &["name", "user", "vhost", "protocol", "state", "channels", "recv_oct", "send_oct"]
+            }
+            Kind::Channels => &[
+                "name",
+                "user",
+                "vhost",
+                "consumer_count",
+                "messages_unacknowledged",
+                "prefetch_count",
+                "confirm",
+                "transactional",
+            ],
+            Kind::Consumers => &[
+                "queue.vhost",
+                "queue.name",
+                "channel_details.name",
+                "consumer_tag",
+                "ack_required",
+                "prefetch_count",
+                "exclusive",
+                "active",
+            ],
+        }
+    }
+}
+
+/// Why the broker could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum CtlError {
+    /// No answer, or none that HTTP knows.
+    #[error("{url}: {source}; is a broker running there, and --url its HTTP address?")]
+    Unreachable {
+        /// Where.
+        url: String,
+        /// Why.
+        source: ureq::Error,
+    },
+    /// The broker refused.
+    #[error("{url}: {status}: {reason}")]
+    Refused {
+        /// What was asked.
+        url: String,
+        /// HTTP status.
+        status: ureq::http::StatusCode,
+        /// In the broker's words.
+        reason: String,
+    },
+    /// The answer is not what the API gives.
+    #[error("{url}: the answer is not the JSON of a broker's API: {reason}")]
+    Unexpected {
+        /// What was asked.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl Ctl {
+    /// Does it.
+    ///
+    /// # Errors
+    /// The broker does not answer, refuses, or is none.
+    pub fn run(self) -> Result<String, CtlError> {
+        let api = Api::new(&self.url);
+        match &self.action {
+            Action::List { kind } => {
+                let rows = api.get(kind.name())?;
+                Ok(if self.json {
+                    format!("{rows:#}\n")
+                } else {
+                    table::render(kind.columns(), rows_of(&rows))
+                })
+            }
+            Action::Purge { queue, vhost } => {
+                api.delete(&format!("queues/{}/{}/contents", segment(vhost), segment(queue)))?;
+                Ok(self.done(&format!("purged queue {queue:?} in virtual host {vhost:?}")))
+            }
+            Action::Close { connection, reason } => {
+                let reason = reason.as_ref().map(|reason| format!("?reason={}", segment(reason)));
+                api.delete(&format!("connections/{}{}", segment(connection), reason.unwrap_or_default()))?;
+                Ok(self.done(&format!("closed connection {connection:?}")))
+            }
+        }
+    }
+
+    fn done(&self, what: &str) -> String {
+        if self.json { "{}\n".to_owned() } else { format!("{what}\n") }
+    }
+}
+
+fn rows_of(answer: &Value) -> &[Value] {
+    answer.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// One segment of an address: `/` is a name here, not a border.
+fn segment(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+/// The API of one broker.
+struct Api {
+    agent: Agent,
+    base: String,
+}
+
+impl Api {
+    fn new(url: &str) -> Api {
+        let config =
+            Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).proxy(None);
+        Api { agent: config.build().new_agent(), base: format!("{}/api/", url.trim_end_matches('/')) }
+    }
+
+    /// A list.
+    fn get(&self, path: &str) -> Result<Value, CtlError> {
+        let url = format!("{}{path}", self.base);
+        let answer = self.agent.get(&url).call();
+        let mut answer = accepted(&url, answer)?;
+        let unexpected = |reason: String| CtlError::Unexpected { url: url.clone(), reason };
+        let text = answer.body_mut().with_config().limit(ANSWER_BYTES).read_to_string();
+        let text = text.map_err(|error| unexpected(error.to_string()))?;
+        let rows: Value = serde_json::from_str(&text).map_err(|error| unexpected(error.to_string()))?;
+        if rows.is_array() { Ok(rows) } else { Err(unexpected("a list was expected".to_owned())) }
+    }
+
+    fn delete(&self, path: &str) -> Result<(), CtlError> {
+        let url = format!("{}{path}", self.base);
+        accepted(&url, self.agent.delete(&url).call()).map(drop)
+    }
+}
+
+/// The answer, if the broker did what was asked.
+fn accepted(url: &str, answer: Result<Response<Body>, ureq::Error>) -> Result<Response<Body>, CtlError> {
+    let mut answer = answer.map_err(|source| CtlError::Unreachable { url: url.to_owned(), source })?;
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(answer);
+    }
+    let text = answer.body_mut().with_config().limit(64 * 1024).read_to_string().unwrap_or_default();
+    let told = serde_json::from_str::<Value>(&text).ok();
+    let reason = told.and_then(|told| told["reason"].as_str().map(str::to_owned)).unwrap_or(text);
+    Err(CtlError::Refused { url: url.to_owned(), status, reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
+
+    /// Runs `action` against a server that gives one answer; returns the result and the request line.
+    fn against(status: &str, body: &str, json: bool, action: Action) -> (Result<String, CtlError>, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let length = body.len();
+        let answer =
+            format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+        let server = thread::spawn(move || {
+            let mut reader = BufReader::new(listener.accept().unwrap().0);
+            let request: Vec<String> =
+                reader.by_ref().lines().map(Result::unwrap).take_while(|line| !line.is_empty()).collect();
+            reader.get_mut().write_all(answer.as_bytes()).unwrap();
+            request[0].clone()
+        });
+        let result = Ctl { url, json, action }.run();
+        (result, server.join().unwrap())
+    }
+
+    #[test]
+    fn a_list_is_a_table_or_json() {
+        let body = r#"[{"name":"stock","vhost":"/","messages_ready":5,"durable":true,"policy":null}]"#;
+        let (table, request) = against("200 OK", body, false, Action::List { kind: Kind::Queues });
+        assert_eq!(request, "GET /api/queues HTTP/1.1");
+        let table = table.unwrap();
+        let words: Vec<_> = table.lines().nth(1).unwrap().split_whitespace().collect();
+        assert_eq!(words, ["/", "stock", "-", "true", "5", "-", "-", "-", "-"]);
+        let (json, _) = against("200 OK", body, true, Action::List { kind: Kind::Queues });
+        assert_eq!(serde_json::from_str::<Value>(&json.unwrap()).unwrap()[0]["name"], "stock");
+    }
+
+    #[test]
+    fn names_are_one_segment_of_the_address() {
+        let purge = Action::Purge { queue: "a/b c".to_owned(), vhost: "/".to_owned() };
+        let (done, request) = against("200 OK", "{}", false, purge);
+        assert_eq!(request, "DELETE /api/queues/%2F/a%2Fb%20c/contents HTTP/1.1");
+        assert_eq!(done.unwrap(), "purged queue \"a/b c\" in virtual host \"/\"\n");
+        let close = Action::Close { connection: "1 -> 2".to_owned(), reason: Some("b&y".to_owned()) };
+        let (_, request) = against("204 No Content", "", false, close);
+        assert_eq!(request, "DELETE /api/connections/1%20%2D%3E%202?reason=b%26y HTTP/1.1");
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_the_brokers_words() {
+        let purge = Action::Purge { queue: "q".to_owned(), vhost: "/".to_owned() };
+        let body = r#"{"error":"Object Not Found","reason":"no such queue"}"#;
+        let (refused, _) = against("404 Not Found", body, false, purge);
+        assert!(refused.unwrap_err().to_string().ends_with("contents: 404 Not Found: no such queue"));
+    }
+
+    #[test]
+    fn another_server_and_none_at_all() {
+        let (other, _) = against("200 OK", "<html>", false, Action::List { kind: Kind::Queues });
+        assert!(matches!(other, Err(CtlError::Unexpected { .. })), "{other:?}");
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let nobody =
+            Ctl { url: format!("http://{free}"), json: false, action: Action::List { kind: Kind::Queues } };
+        assert!(matches!(nobody.run(), Err(CtlError::Unreachable { .. })));
+    }
+}

@@ -1,0 +1,201 @@
+//! A broker's life: start, reload, drain, end.
+//!
+//! Flow of [`run`]: settings -> engine -> listeners -> `Broker running` -> signals; SIGHUP reads the
+//! configuration again, SIGTERM and SIGINT drain: no client is let in any more, those that are there are told
+//! and get a bounded time, then the process ends.
+
+mod file_limit;
+mod service_manager;
+mod translate;
+
+use crate::config::{self, Config, Overrides};
+use crate::net::listener;
+use crate::net::server::Service;
+use arc_swap::ArcSwap;
+use fairlead_amqp_0_9_1::translate::HEAD_READER;
+use fairlead_engine::{Broker, SettingsError};
+use fairlead_kernel::message::HeadReaders;
+use service_manager::Stage;
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until};
+
+/// How often a drain looks whether all have gone.
+const DRAIN_STEP: Duration = Duration::from_millis(10);
+
+/// Why the broker did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The system did not give what is needed.
+    #[error(transparent)]
+    System(#[from] io::Error),
+    /// The settings contradict each other.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+}
+
+/// Why a configuration was not taken.
+#[derive(Debug, thiserror::Error)]
+enum ReloadError {
+    #[error(transparent)]
+    Config(#[from] config::ConfigError),
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+}
+
+/// Run a broker until it is told to stop.
+///
+/// # Errors
+/// It could not start.
+pub fn run(config: Config, overrides: &Overrides) -> Result<ExitCode, StartError> {
+    let files = file_limit::raise();
+    tracing::info!(files, "limit of open files");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let code = runtime.block_on(live(config, overrides));
+    end(runtime);
+    code
+}
+
+/// Tasks that have not ended by now are dropped.
+fn end(runtime: Runtime) {
+    runtime.shutdown_timeout(Duration::from_millis(100));
+}
+
+async fn live(mut config: Config, overrides: &Overrides) -> Result<ExitCode, StartError> {
+    let mut signals = Signals::new()?;
+    let readers = HeadReaders { amqp_0_9_1: &HEAD_READER };
+    let broker = Broker::new(translate::settings(&config), readers)?;
+    say_what_is_off(&config);
+    let (service, accepting) = listen(&config, &broker)?;
+    let http = serve_http(&config, &broker)?;
+    let janitor = tokio::spawn(Arc::clone(&broker).run_janitor());
+    service_manager::notify(Stage::Ready);
+    tracing::info!("Broker running");
+    while signals.next().await == Told::Reload {
+        reload(&mut config, overrides, &service);
+    }
+    service_manager::notify(Stage::Stopping);
+    accepting.abort();
+    drain(&broker, config.timeouts.drain).await;
+    janitor.abort();
+    // Health and metrics answer until the last client has gone.
+    http.abort();
+    tracing::info!("Broker stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn say_what_is_off(config: &Config) {
+    if !config.authentication.required {
+        tracing::warn!("SASL disabled: No Authentication Performed");
+    }
+    tracing::info!("messages are kept in memory only: durable queues do not outlive the process yet");
+}
+
+/// What connections are made of, and the task that accepts them.
+fn listen(config: &Config, broker: &Arc<Broker>) -> Result<(Arc<Service>, JoinHandle<()>), StartError> {
+    let amqp = listener::listen(config.listeners.amqp)?;
+    let service = Arc::new(Service {
+        broker: Arc::clone(broker),
+        amqp_0_9_1: ArcSwap::from_pointee(translate::amqp_0_9_1(config)),
+        proxy_protocol: config.listeners.proxy_protocol,
+    });
+    tracing::info!("Listening on TCP/TCP6 port {}", amqp.local_addr()?.port());
+    let accepting = tokio::spawn(Arc::clone(&service).accept(amqp));
+    Ok((service, accepting))
+}
+
+/// Metrics, health and management, until the task is aborted.
+fn serve_http(config: &Config, broker: &Arc<Broker>) -> Result<JoinHandle<()>, StartError> {
+    let http = listener::listen(config.listeners.http)?;
+    tracing::info!("HTTP listening on {}", http.local_addr()?);
+    let options = fairlead_management::Options { queue_metrics: config.metrics.queues_in_detail as usize };
+    let source = Arc::clone(broker);
+    Ok(tokio::spawn(async move {
+        if let Err(error) = fairlead_management::serve(http, source, options).await {
+            tracing::error!(%error, "the HTTP port is closed");
+        }
+    }))
+}
+
+/// Read the configuration again: all of it that a running broker can take, or nothing.
+fn reload(config: &mut Config, overrides: &Overrides, service: &Service) {
+    let monotonic = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let monotonic_microseconds =
+        monotonic.tv_sec.unsigned_abs() * 1_000_000 + monotonic.tv_nsec.unsigned_abs() / 1000;
+    service_manager::notify(Stage::Reloading { monotonic_microseconds });
+    match try_reload(config, overrides, service) {
+        Err(error) => tracing::error!("configuration not reloaded, nothing has changed: {error}"),
+        Ok(lines) => {
+            for line in &lines {
+                tracing::info!("reloaded {line}");
+            }
+            tracing::info!(changes = lines.len(), "configuration reloaded");
+        }
+    }
+    service_manager::notify(Stage::Ready);
+}
+
+fn try_reload(
+    config: &mut Config,
+    overrides: &Overrides,
+    service: &Service,
+) -> Result<Vec<String>, ReloadError> {
+    let new = config::load(overrides)?;
+    service.broker.reload(translate::settings(&new))?;
+    service.amqp_0_9_1.store(Arc::new(translate::amqp_0_9_1(&new)));
+    let lines = Config::difference(config, &new);
+    *config = new;
+    Ok(lines)
+}
+
+/// Close all clients, and wait until they have gone or `time` is over.
+async fn drain(broker: &Broker, time: Duration) {
+    tracing::info!(connections = broker.connection_count(), "draining");
+    broker.drain();
+    let end = Instant::now() + time;
+    while broker.connection_count() > 0 {
+        tokio::select! {
+            () = sleep(DRAIN_STEP) => {}
+            () = sleep_until(end) => {
+                tracing::warn!(connections = broker.connection_count(), "the time to drain is over");
+                return;
+            }
+        }
+    }
+}
+
+/// What the process is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Reload,
+    Stop,
+}
+
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Signals> {
+        Ok(Signals {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.hangup.recv() => Told::Reload,
+            _ = self.terminate.recv() => Told::Stop,
+            _ = self.interrupt.recv() => Told::Stop,
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! The broker: configuration, listener, connections and command line.
+
+mod cli;
+mod config;
+mod lifecycle;
+mod logging;
+mod net;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli::Arguments { overrides, command } = cli::Arguments::parse();
+    if let Some(command) = command {
+        return command.run(overrides);
+    }
+    let config = match config::load(&overrides) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(cli::USAGE);
+        }
+    };
+    if let Err(error) = logging::start(&config.logging) {
+        eprintln!("error: cannot start logging: {error}");
+        return ExitCode::FAILURE;
+    }
+    match lifecycle::run(config, &overrides) {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::error!("cannot start: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

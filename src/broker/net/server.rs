@@ -1,0 +1,115 @@
+//! Accepting clients: each becomes a task that greets it and then pumps its frames.
+//!
+//! What a client that has not said who it is can hold is bounded in bytes and seconds: a deadline covers the
+//! proxy's header and the protocol's, the adapter's own covers the rest of the handshake.
+
+use crate::net::amqp_0_9_1::Amqp091;
+use crate::net::protocol::Protocol;
+use crate::net::pump::{End, Pump};
+use crate::net::{proxy_protocol, sniff};
+use arc_swap::ArcSwap;
+use fairlead_amqp_0_9_1::connection::{Connection as Adapter, ConnectionConfig, Peer};
+use fairlead_engine::counters::Counter;
+use fairlead_engine::{Broker, Connection, Endpoints};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+/// How long to wait after the system had no socket to give.
+const BREATH: Duration = Duration::from_millis(50);
+
+/// What every connection of a listener is made of.
+#[derive(Debug)]
+pub struct Service {
+    /// The engine.
+    pub broker: Arc<Broker>,
+    /// For AMQP 0-9-1 connections that are still to come; a reload stores another.
+    pub amqp_0_9_1: ArcSwap<ConnectionConfig>,
+    /// Connections begin with a PROXY protocol header.
+    pub proxy_protocol: bool,
+}
+
+impl Service {
+    /// Accept clients for as long as the task lives.
+    pub async fn accept(self: Arc<Self>, listener: TcpListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    tokio::spawn(Arc::clone(&self).serve(stream, peer));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(BREATH).await;
+                }
+            }
+        }
+    }
+
+    async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let handshake_timeout = self.amqp_0_9_1.load().handshake_timeout;
+        // Boxed, so that a connection does not keep room for its greeting.
+        let greeted = Box::pin(timeout(handshake_timeout, self.greet(stream, peer))).await;
+        let (pump, name) = match greeted {
+            Ok(Ok(Some(greeted))) => greeted,
+            Ok(Ok(None)) => return,
+            Ok(Err(error)) => {
+                tracing::info!(%peer, %error, "connection ended before its protocol header");
+                return;
+            }
+            Err(_) => {
+                self.broker.counters().add(Counter::ConnectionsRefused, 1);
+                tracing::info!(%peer, "no protocol header within the handshake's time");
+                return;
+            }
+        };
+        drop(self);
+        match pump.run().await {
+            Ok(End::Closed) => tracing::info!(connection = name, "connection closed"),
+            Ok(End::Lost) => {
+                tracing::info!(connection = name, "connection lost: its client closed the socket")
+            }
+            Ok(End::TooMuch) => tracing::warn!(connection = name, "too many bytes before authentication"),
+            Err(error) => tracing::info!(connection = name, %error, "connection lost"),
+        }
+    }
+
+    /// Read the headers; `None` if the client is turned away.
+    async fn greet(&self, mut stream: TcpStream, peer: SocketAddr) -> io::Result<Option<(Pump, String)>> {
+        // Inherited from the listener on Linux; elsewhere not.
+        stream.set_nodelay(true)?;
+        let local = stream.local_addr()?;
+        let client = if self.proxy_protocol { proxy_protocol::read(&mut stream).await? } else { None };
+        let loopback = client.is_none() && !self.proxy_protocol && is_loopback(peer);
+        let Some(sniff::Protocol::Amqp091) = sniff::sniff(&mut stream).await? else {
+            return Ok(None);
+        };
+        let endpoints = Endpoints { peer: client.unwrap_or(peer), local, loopback };
+        let now = self.broker.clock().now();
+        let engine: Connection = match self.broker.connect(endpoints, now) {
+            Ok(engine) => engine,
+            Err(refusal) => {
+                tracing::warn!(%peer, %refusal, "connection turned away");
+                return Ok(None);
+            }
+        };
+        let name = engine.entry().name();
+        tracing::debug!(connection = name, "connection accepted");
+        let broker = Arc::clone(&self.broker);
+        let config = self.amqp_0_9_1.load_full();
+        let pre_authentication_bytes = config.initial_frame_max as usize;
+        let adapter = Adapter::new(config, Peer { loopback, encrypted: false }, now, broker.clock().seed());
+        let protocol = Protocol::Amqp091(Box::new(Amqp091::new(adapter, Arc::clone(&broker))));
+        let pump = Pump::new(stream, broker, protocol, engine, pre_authentication_bytes);
+        Ok(Some((pump, name)))
+    }
+}
+
+fn is_loopback(address: SocketAddr) -> bool {
+    match address {
+        SocketAddr::V4(v4) => v4.ip().is_loopback(),
+        SocketAddr::V6(v6) => v6.ip().to_canonical().is_loopback(),
+    }
+}
