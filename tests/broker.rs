@@ -1,0 +1,194 @@
+//! A broker of one's own for a test: real binary, free ports, a data folder that goes with it.
+
+use std::fs::{self, File};
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long a broker may take to start or to end.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// How often the log is looked at meanwhile.
+const POLL: Duration = Duration::from_millis(5);
+
+/// Why a broker is not running.
+#[derive(Debug)]
+pub enum StartError {
+    /// There is no binary, and why.
+    NoBinary(String),
+    /// The folder or the process could not be made.
+    Io(io::Error),
+    /// It ended, or was not ready in time; this is its log.
+    NotReady(String),
+}
+
+impl From<io::Error> for StartError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoBinary(why) => f.write_str(why),
+            Self::Io(error) => write!(f, "the broker could not be started: {error}"),
+            Self::NotReady(log) => write!(f, "the broker did not become ready; its log:\n{log}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// A running broker on loopback. It is killed, and its folder removed, when this value is dropped, in a panic too;
+/// a panic also prints its log.
+#[derive(Debug)]
+pub struct Broker {
+    process: Child,
+    folder: PathBuf,
+    amqp_port: u16,
+    http: Option<SocketAddr>,
+}
+
+impl Broker {
+    /// Starts a broker with the defaults.
+    ///
+    /// # Errors
+    /// When there is no binary, or it does not become ready.
+    pub fn start() -> Result<Self, StartError> {
+        Self::start_with("")
+    }
+
+    /// Starts a broker with this configuration (YAML; empty for the defaults).
+    ///
+    /// # Errors
+    /// When there is no binary, or it does not become ready.
+    pub fn start_with(configuration: &str) -> Result<Self, StartError> {
+        let binary = crate::binary::path().map_err(StartError::NoBinary)?;
+        let folder = new_folder()?;
+        let mut command = Command::new(binary);
+        if !configuration.is_empty() {
+            let file = folder.join("broker.yaml");
+            fs::write(&file, configuration)?;
+            command.arg("--config").arg(file);
+        }
+        let log = File::create(log_path(&folder))?;
+        command.args(["--amqp", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+        command.arg("--data-dir").arg(folder.join("data"));
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let mut broker = Self { process: command.spawn()?, folder, amqp_port: 0, http: None };
+        broker.await_ready()?;
+        Ok(broker)
+    }
+
+    fn await_ready(&mut self) -> Result<(), StartError> {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let log = self.log();
+            if log.contains("Broker running") {
+                self.amqp_port = after(&log, "Listening on TCP/TCP6 port ").unwrap_or_default();
+                self.http = after(&log, "HTTP listening on ");
+                return if self.amqp_port == 0 { Err(StartError::NotReady(log)) } else { Ok(()) };
+            }
+            if self.process.try_wait()?.is_some() || Instant::now() > end {
+                return Err(StartError::NotReady(self.log()));
+            }
+            sleep(POLL);
+        }
+    }
+
+    /// The port for AMQP on 127.0.0.1.
+    #[must_use]
+    pub fn amqp_port(&self) -> u16 {
+        self.amqp_port
+    }
+
+    /// The address for AMQP clients, as user `guest`.
+    #[must_use]
+    pub fn amqp_url(&self) -> String {
+        format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.amqp_port)
+    }
+
+    /// The address of the management port, `http://HOST:PORT`; none if the log names none.
+    #[must_use]
+    pub fn http_url(&self) -> Option<String> {
+        self.http.map(|address| format!("http://{address}"))
+    }
+
+    /// What the broker has logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(log_path(&self.folder)).unwrap_or_default()
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// When the process has gone.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        let pid = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| io::Error::other("no such process"))?;
+        kill_process(pid, signal).map_err(Into::into)
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    ///
+    /// # Errors
+    /// When the process has gone already, or does not end in time.
+    pub fn terminate(&mut self) -> io::Result<ExitStatus> {
+        self.signal(Signal::TERM)?;
+        self.wait()
+    }
+
+    /// Waits for the end of the process.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub fn wait(&mut self) -> io::Result<ExitStatus> {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            if let Some(status) = self.process.try_wait()? {
+                return Ok(status);
+            }
+            if Instant::now() > end {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "the broker does not end"));
+            }
+            sleep(POLL);
+        }
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if std::thread::panicking() {
+            eprintln!("the broker's log:\n{}", self.log());
+        }
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn log_path(folder: &Path) -> PathBuf {
+    folder.join("log")
+}
+
+/// A folder that no other test has.
+fn new_folder() -> io::Result<PathBuf> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let folder = std::env::temp_dir().join(format!("fairlead-tests-{}-{number}", std::process::id()));
+    fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+/// The word after a label in the log.
+fn after<T: std::str::FromStr>(log: &str, label: &str) -> Option<T> {
+    let (_, rest) = log.split_once(label)?;
+    rest.split(|c: char| c.is_whitespace() || c == '"').next()?.parse().ok()
+}
