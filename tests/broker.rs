@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread::sleep;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::{JoinHandle, sleep, spawn};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -15,6 +16,9 @@ use rustix::process::{Pid, Signal, kill_process};
 const DEADLINE: Duration = Duration::from_secs(30);
 /// How often the log is looked at meanwhile.
 const POLL: Duration = Duration::from_millis(5);
+/// How long a broker may serve its test. Then it is killed, so that a client that waits for something that does not
+/// come fails with its socket, and the test says so.
+const LIFETIME: Duration = Duration::from_secs(120);
 
 /// Why a broker is not running.
 #[derive(Debug)]
@@ -50,6 +54,7 @@ impl std::error::Error for StartError {}
 #[derive(Debug)]
 pub struct Broker {
     process: Child,
+    watch: Option<Watch>,
     folder: PathBuf,
     amqp_port: u16,
     http: Option<SocketAddr>,
@@ -81,7 +86,9 @@ impl Broker {
         command.args(["--amqp", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
         command.arg("--data-dir").arg(folder.join("data"));
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let mut broker = Self { process: command.spawn()?, folder, amqp_port: 0, http: None };
+        let process = command.spawn()?;
+        let watch = Some(Watch::over(pid_of(&process)?));
+        let mut broker = Self { process, watch, folder, amqp_port: 0, http: None };
         broker.await_ready()?;
         Ok(broker)
     }
@@ -131,9 +138,7 @@ impl Broker {
     /// # Errors
     /// When the process has gone.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
-        let pid = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw);
-        let pid = pid.ok_or_else(|| io::Error::other("no such process"))?;
-        kill_process(pid, signal).map_err(Into::into)
+        kill_process(pid_of(&self.process)?, signal).map_err(Into::into)
     }
 
     /// Sends SIGTERM and waits for the end.
@@ -153,6 +158,8 @@ impl Broker {
         let end = Instant::now() + DEADLINE;
         loop {
             if let Some(status) = self.process.try_wait()? {
+                // Its number may soon be another's.
+                self.watch.take().map(Watch::end);
                 return Ok(status);
             }
             if Instant::now() > end {
@@ -165,13 +172,50 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
+        // While the process has not been waited for, its number means nobody else.
+        let overstayed = self.watch.take().is_some_and(Watch::end);
         let _ = self.process.kill();
         let _ = self.process.wait();
         if std::thread::panicking() {
             eprintln!("the broker's log:\n{}", self.log());
         }
+        if overstayed {
+            eprintln!("the broker was killed after {} s", LIFETIME.as_secs());
+        }
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+/// Kills a broker that has lived too long.
+#[derive(Debug)]
+struct Watch {
+    ended: Sender<()>,
+    thread: JoinHandle<bool>,
+}
+
+impl Watch {
+    fn over(process: Pid) -> Self {
+        let (ended, end) = channel();
+        let thread = spawn(move || {
+            let overstayed = end.recv_timeout(LIFETIME) == Err(RecvTimeoutError::Timeout);
+            if overstayed {
+                let _ = kill_process(process, Signal::KILL);
+            }
+            overstayed
+        });
+        Self { ended, thread }
+    }
+
+    /// True if the broker was killed.
+    fn end(self) -> bool {
+        drop(self.ended);
+        self.thread.join().unwrap_or(false)
+    }
+}
+
+fn pid_of(process: &Child) -> io::Result<Pid> {
+    let pid = i32::try_from(process.id()).ok().and_then(Pid::from_raw);
+    pid.ok_or_else(|| io::Error::other("no such process"))
 }
 
 fn log_path(folder: &Path) -> PathBuf {

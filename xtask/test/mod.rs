@@ -9,6 +9,7 @@ mod broker;
 mod outcome;
 mod set_up;
 mod suites;
+mod within;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -31,6 +32,14 @@ pub enum TestError {
     /// A step that everything else needs did not work.
     #[error("{what} failed; its output is in {log}")]
     Step {
+        /// Which.
+        what: String,
+        /// Where.
+        log: PathBuf,
+    },
+    /// A suite did not end.
+    #[error("{what} did not end within {} s; its output is in {log}", suites::TIME.as_secs())]
+    Endless {
         /// Which.
         what: String,
         /// Where.

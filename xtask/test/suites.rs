@@ -2,13 +2,18 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use super::broker::{Broker, logged};
 use super::outcome::Outcome;
+use super::within::run_within;
 use super::{TestError, io, set_up};
 
 /// Where the foreign clients' cases are.
 pub const FOLDER: &str = "tests/conformance/amqp_0_9_1";
+
+/// How long a suite may take, its building included: several times of what the slowest needs on two cores.
+pub const TIME: Duration = Duration::from_secs(1200);
 
 /// One suite.
 pub struct Suite {
@@ -82,7 +87,11 @@ impl Suite {
                 }
             }
         }
-        let status = logged(&log)?.apply(&mut command).status().map_err(|source| io(root, source))?;
+        let status =
+            run_within(logged(&log)?.apply(&mut command), TIME).map_err(|source| io(root, source))?;
+        let Some(status) = status else {
+            return Err(TestError::Endless { what: format!("the {} suite", self.name), log });
+        };
         let text = std::fs::read_to_string(&log).map_err(|source| io(&log, source))?;
         let outcome = (self.read)(&text);
         let explained = status.success() || !outcome.failed.is_empty();

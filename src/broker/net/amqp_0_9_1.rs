@@ -188,8 +188,11 @@ impl Amqp091 {
         self.adapter.poll_timeout()
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Time) {
+    pub(super) fn handle_timeout(&mut self, engine: &mut Connection, now: Time) {
         self.adapter.handle_timeout(now);
+        if self.adapter.has_request() {
+            self.carry_out(engine, now);
+        }
     }
 
     pub(super) fn excuse_silence(&mut self, now: Time) {

@@ -81,9 +81,9 @@ impl Protocol {
         each!(self, adapter => adapter.poll_timeout())
     }
 
-    /// Do what is due.
-    pub fn handle_timeout(&mut self, now: Time) {
-        each!(self, adapter => adapter.handle_timeout(now));
+    /// Do what is due, and what that asks of the engine.
+    pub fn handle_timeout(&mut self, engine: &mut Connection, now: Time) {
+        each!(self, adapter => adapter.handle_timeout(engine, now));
     }
 
     /// The peer was not read for reasons of ours: its silence means nothing.

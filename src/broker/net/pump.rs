@@ -129,7 +129,7 @@ impl Pump {
             Poll::Pending => false,
         };
         moved |= self.handle_input(now);
-        self.protocol.handle_timeout(now);
+        self.protocol.handle_timeout(&mut self.engine, now);
         moved |= self.take_outbox(now);
         self.answers += self.protocol.transmit(&mut self.output);
         if self.protocol.is_closed() {
