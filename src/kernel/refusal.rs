@@ -148,6 +148,6 @@ pub enum Refusal {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum BadBinding {
     /// Consistent hash: the binding key is not a weight.
-    #[error("binding key '{0}' is not a whole number from 0 to {max}", max = crate::router::MAX_WEIGHT)]
+    #[error("binding key '{0}' is not a whole number from 1 to {max}", max = crate::router::MAX_WEIGHT)]
     Weight(String),
 }

@@ -21,7 +21,8 @@ impl Queue {
     ) -> Result<Slot, Denial> {
         self.alive()?;
         let settings = attachment.settings;
-        if self.consumers.refuses(settings.exclusive) {
+        // Where one of many is served, none can be the only one.
+        if self.consumers.refuses(settings.exclusive) || (settings.exclusive && self.shape.single_active) {
             return Err(Refusal::InExclusiveUse(self.name.to_string()).into());
         }
         let slot = self.consumers.insert(&NewConsumer {

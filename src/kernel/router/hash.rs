@@ -21,9 +21,9 @@ pub const MAX_WEIGHT: u32 = 1000;
 /// What a unit of weight counts for where bindings are bounded: its points take the memory of so many others.
 pub(crate) const BINDINGS_PER_WEIGHT: u64 = 16;
 
-/// The weight that a binding key gives, 0 to [`MAX_WEIGHT`]; `None` if it is no such number.
+/// The weight that a binding key gives, 1 to [`MAX_WEIGHT`]; `None` if it is no such number.
 pub(crate) fn weight(key: &str) -> Option<u32> {
-    key.parse().ok().filter(|weight| *weight <= MAX_WEIGHT)
+    key.parse().ok().filter(|weight| (1..=MAX_WEIGHT).contains(weight))
 }
 
 /// The ring of one exchange.

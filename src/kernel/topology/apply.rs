@@ -295,9 +295,7 @@ impl Topology {
 /// is needed.
 pub(super) fn units(exchange: &ExchangeRecord, key: &str) -> Option<u64> {
     match exchange.settings.kind {
-        ExchangeKind::ConsistentHash => {
-            weight(key).map(|weight| (u64::from(weight) * BINDINGS_PER_WEIGHT).max(1))
-        }
+        ExchangeKind::ConsistentHash => weight(key).map(|weight| u64::from(weight) * BINDINGS_PER_WEIGHT),
         _ => Some(1),
     }
 }

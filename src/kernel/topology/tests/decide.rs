@@ -200,15 +200,15 @@ fn a_hash_binding_needs_a_weight() {
     let mut bench = Bench::new();
     bench.queue("q");
     bench.exchange("hash", &exchange(ExchangeKind::ConsistentHash)).unwrap();
-    for key in ["", "a", "-1", "1.5", "1001", "99999999999"] {
+    for key in ["", "a", "-1", "0", "1.5", "1001", "99999999999"] {
         let bad = Refusal::BadBinding(BadBinding::Weight(key.to_owned()));
         assert_eq!(bench.bind(&to_queue("hash", "q", key)), Err(bad));
     }
-    for key in ["0", "1", &MAX_WEIGHT.to_string()] {
+    for key in ["1", &MAX_WEIGHT.to_string()] {
         bench.bind(&to_queue("hash", "q", key)).unwrap();
     }
     let text = BadBinding::Weight("a".to_owned()).to_string();
-    assert_eq!(text, "binding key 'a' is not a whole number from 0 to 1000");
+    assert_eq!(text, "binding key 'a' is not a whole number from 1 to 1000");
 }
 
 #[test]
