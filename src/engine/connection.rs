@@ -41,6 +41,8 @@ pub struct Connection {
     pub(crate) batches: u64,
     /// The batch at hand is a transaction's end.
     pub(crate) committing: bool,
+    /// See [`Connection::take_outpaces`].
+    pub(crate) outpaces: bool,
     parcel: Parcel,
     /// Bytes of messages that have not wholly arrived.
     incomplete: u64,
@@ -95,6 +97,7 @@ impl Connection {
             routes: RouteCache::default(),
             batches: 0,
             committing: false,
+            outpaces: false,
             parcel: Parcel::default(),
             incomplete: 0,
             walking: None,
@@ -131,6 +134,12 @@ impl Connection {
             self.broker.memory_changed(bytes as i64 - self.incomplete as i64);
             self.incomplete = bytes;
         }
+    }
+
+    /// Whether a queue was left behind its publisher since the last call: messages wait although it has consumers.
+    /// Whoever publishes gives way then, so that queues stay short and what is in them near.
+    pub fn take_outpaces(&mut self) -> bool {
+        std::mem::take(&mut self.outpaces)
     }
 
     /// Whether events or deliveries wait.

@@ -12,8 +12,9 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
-/// Memory that an emptied parcel may keep for the next exchange, in bytes; an idle one keeps none.
-const KEEP: usize = 256 * 1024;
+/// Memory that an emptied parcel may keep for the next exchange, in bytes: two consumers' transfer windows and
+/// some, else a busy one is given back and asked for again with every exchange. An idle one keeps none.
+const KEEP: usize = 640 * 1024;
 
 /// A connection's letter box.
 #[derive(Debug, Default)]

@@ -250,6 +250,7 @@ impl Connection {
             entries.extend(scratch.batch.ordered[from..to].iter().map(|index| batch.entry(*index, self)));
             let taken =
                 cell.enter(&self.broker, scratch, batch.now, |q| q.queue.publish(&mut entries, &mut q.turn));
+            self.outpaces |= cell.is_behind();
             let Scratch { batch: lists, effects, .. } = scratch;
             match taken {
                 Ok(()) => {

@@ -139,6 +139,12 @@ impl QueueCell {
         result
     }
 
+    /// Whether messages wait although there are consumers, as of the last step: none of them can take more now.
+    pub(crate) fn is_behind(&self) -> bool {
+        let holds = |figure: &AtomicU64| figure.load(Ordering::Relaxed) > 0;
+        holds(&self.figures.ready) && holds(&self.figures.consumers)
+    }
+
     /// Note what the step asked for.
     fn note(self: &Arc<Self>, broker: &Broker, scratch: &mut Scratch) {
         let effects = &mut scratch.effects;

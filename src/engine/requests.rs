@@ -18,7 +18,7 @@ use std::sync::Arc;
 const TRANSFER_BYTES: usize = 4 << 20;
 /// Bounds of one consumer's share.
 const TRANSFER_LEAST: usize = 16 << 10;
-const TRANSFER_MOST: usize = 1 << 20;
+const TRANSFER_MOST: usize = 256 << 10;
 
 /// What a request comes to.
 type Answer = Result<Reply, Refusal>;

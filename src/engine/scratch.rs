@@ -12,7 +12,7 @@ use std::task::Waker;
 use fairlead_kernel::QueueId;
 
 /// Bytes that each buffer of a queue's effects may keep between batches.
-pub(crate) const KEEP: usize = 256 * 1024;
+pub(crate) const KEEP: usize = 640 * 1024;
 
 /// See the module's text.
 #[derive(Default)]

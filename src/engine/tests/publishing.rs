@@ -170,3 +170,17 @@ fn a_large_body_for_several_queues_is_held_once() {
     }
     assert!(taken.iter().all(|message| Arc::ptr_eq(message, &taken[0])));
 }
+
+#[test]
+fn a_publisher_learns_that_it_outpaces_consumers() {
+    let broker = broker();
+    let mut client = Client::new(&broker);
+    client.declare("q", QueueSettings::default()).unwrap();
+    client.publish(&[publish("", "q", "for nobody")]);
+    assert!(!client.connection.take_outpaces(), "there is no consumer to wait for");
+    client.consume("q", acknowledging(Some(2)));
+    client.publish(&[publish("", "q", "taken")]);
+    assert!(!client.connection.take_outpaces(), "the consumer keeps up");
+    client.publish(&[publish("", "q", "left")]);
+    assert!(client.connection.take_outpaces() && !client.connection.take_outpaces(), "told once");
+}
