@@ -2,7 +2,7 @@
 
 mod codegen;
 mod fuzz;
-
+mod instructions;
 mod test;
 mod tidy;
 
@@ -24,6 +24,8 @@ enum Command {
     Codegen(codegen::Arguments),
     /// Run the fuzz targets, each for a time.
     Fuzz(fuzz::Arguments),
+    /// Count the instructions that a message takes, by callgrind.
+    Instructions(instructions::Arguments),
     /// Set up what the tests need, and run them all.
     Test(test::Arguments),
     /// Check the house rules that neither the compiler nor clippy knows.
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
     let result: Result<(), Box<dyn std::error::Error>> = match Arguments::parse().command {
         Command::Codegen(arguments) => codegen::run(&arguments).map_err(Into::into),
         Command::Fuzz(arguments) => fuzz::run(&arguments).map_err(Into::into),
+        Command::Instructions(arguments) => instructions::run(&arguments).map_err(Into::into),
         Command::Test(arguments) => test::run(&arguments).map_err(Into::into),
         Command::Tidy => tidy::run().map_err(Into::into),
     };

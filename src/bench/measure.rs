@@ -21,6 +21,8 @@ pub enum Metric {
     LatencyP999,
     /// The slowest, in microseconds.
     LatencyMax,
+    /// Messages that a pause of the generator disturbed, as a share of those measured; the latencies are without them.
+    DisturbedShare,
     /// What the slowest consumer received, as a share of the fastest's.
     SlowestShare,
     /// Bytes of resident memory each (connection, queue or message): the peak above what was resident before.
@@ -53,6 +55,7 @@ impl Metric {
             Self::LatencyP99 => "latency_p99_microseconds",
             Self::LatencyP999 => "latency_p999_microseconds",
             Self::LatencyMax => "latency_max_microseconds",
+            Self::DisturbedShare => "generator_disturbed_share",
             Self::SlowestShare => "slowest_share_of_fastest",
             Self::BytesEach => "bytes_each",
             Self::BodyCopies => "peak_in_bodies",
@@ -70,7 +73,7 @@ impl Metric {
     pub fn more_is_better(self) -> Option<bool> {
         match self {
             Self::MessagesPerSecond | Self::MegabytesPerSecond | Self::SlowestShare => Some(true),
-            Self::BrokerCpuShare | Self::GeneratorCpuShare => None,
+            Self::BrokerCpuShare | Self::GeneratorCpuShare | Self::DisturbedShare => None,
             Self::LatencyP50
             | Self::LatencyP99
             | Self::LatencyP999
@@ -215,6 +218,7 @@ mod tests {
             Metric::LatencyP99,
             Metric::LatencyP999,
             Metric::LatencyMax,
+            Metric::DisturbedShare,
             Metric::SlowestShare,
             Metric::BytesEach,
             Metric::BodyCopies,

@@ -59,6 +59,7 @@ fn short_name(metric: Metric) -> &'static str {
         Metric::LatencyP99 => "p99",
         Metric::LatencyP999 => "p99.9",
         Metric::LatencyMax => "max",
+        Metric::DisturbedShare => "disturbed",
         Metric::SlowestShare => "slowest/fastest",
         Metric::BytesEach => "each",
         Metric::BodyCopies => "peak in bodies",

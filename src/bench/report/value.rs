@@ -16,6 +16,7 @@ pub fn text(metric: Metric, value: f64) -> String {
         Metric::BodyCopies => format!("{value:.2} x"),
         Metric::StartMilliseconds | Metric::StartCpuMilliseconds => format!("{value:.0} ms"),
         Metric::BrokerCpuPerMillion => format!("{value:.3} s"),
+        Metric::DisturbedShare => format!("{:.1} %", value * 100.0),
         Metric::BrokerCpuShare | Metric::GeneratorCpuShare => format!("{:.0} %", value * 100.0),
         Metric::Resident | Metric::PeakResident => format!("{:.1} MB", value / 1e6),
     }

@@ -7,6 +7,7 @@ use fairlead_amqp_0_9_1::codec::{EncodeMethod, Frame, Payload, frame};
 use fairlead_amqp_0_9_1::connection::{Connection as Adapter, ConnectionConfig, Peer};
 use fairlead_amqp_0_9_1::spec::{Method, basic, channel, connection, queue};
 use fairlead_amqp_0_9_1::translate::HEAD_READER;
+use fairlead_engine::auth::Authentication;
 use fairlead_engine::counters::Counter;
 use fairlead_engine::{Broker, Connection, Endpoints, Settings};
 use fairlead_kernel::Time;
@@ -25,7 +26,9 @@ const NOW: Time = Time(1_700_000_000_000_000_000);
 /// Runs so many rounds; gives the messages.
 pub fn run(rounds: u32) -> Result<u64, String> {
     let readers = HeadReaders { amqp_0_9_1: &HEAD_READER };
-    let broker = Broker::new(Settings::default(), readers).map_err(|fault| fault.to_string())?;
+    let authentication = Authentication { disabled: true, ..Authentication::default() };
+    let settings = Settings { authentication, ..Settings::default() };
+    let broker = Broker::new(settings, readers).map_err(|fault| fault.to_string())?;
     let mut consumer = Side::open(&broker)?;
     let declare = queue::Declare { queue: QUEUE, ..queue::Declare::default() };
     consumer.call(&declare)?;
@@ -75,7 +78,7 @@ impl Side {
         side.say(0, &connection::TuneOk { channel_max: 2047, frame_max: 131_072, heartbeat: 0 })?;
         side.say(0, &connection::Open { virtual_host: "/" })?;
         side.call(&channel::Open)?;
-        Ok(side)
+        if side.protocol.is_authenticated() { Ok(side) } else { Err("the login was refused".to_owned()) }
     }
 
     /// A method on channel 1.
