@@ -339,7 +339,8 @@ impl Connection {
                 vhost: Arc::clone(consumer.cell.host.name()),
                 queue: Arc::clone(&consumer.cell.name),
                 settings: Arc::clone(&consumer.settings),
-                active: true,
+                cell: Arc::clone(&consumer.cell),
+                slot: consumer.slot,
             })
             .collect();
         self.entry.description.store(Some(Arc::new(description)));

@@ -3,7 +3,9 @@
 //! A connection's own task publishes a [`Description`]; management reads the last one and never waits.
 
 use crate::outbox::Outbox;
+use crate::queue_cell::QueueCell;
 use arc_swap::ArcSwapOption;
+use fairlead_kernel::effect::Slot;
 use fairlead_kernel::session::{CloseReason, Event, Properties};
 use fairlead_kernel::settings::ConsumerSettings;
 use fairlead_kernel::{ConnectionId, Refusal, Time, refusal::Bound};
@@ -38,7 +40,7 @@ pub struct Entry {
 }
 
 /// What a connection says of itself.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Description {
     /// Who it is.
     pub user: String,
@@ -78,7 +80,7 @@ pub struct SessionDescription {
 }
 
 /// A consumer as its connection knows it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct ConsumerDescription {
     /// Its session's number.
     pub session: u16,
@@ -88,8 +90,16 @@ pub struct ConsumerDescription {
     pub queue: Arc<str>,
     /// As asked for.
     pub settings: Arc<ConsumerSettings>,
-    /// It is served: false for one that waits behind a single active one.
-    pub active: bool,
+    pub(crate) cell: Arc<QueueCell>,
+    pub(crate) slot: Slot,
+}
+
+impl ConsumerDescription {
+    /// Whether it is served now: not if it waits behind a single active one.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.cell.figures.serves(self.slot)
+    }
 }
 
 impl Entry {

@@ -175,7 +175,7 @@ impl Source for Broker {
                 connection: name.clone(),
                 channel: consumer.session,
                 settings: Arc::clone(&consumer.settings),
-                active: consumer.active,
+                active: consumer.is_active(),
             }));
         }
         reports

@@ -58,7 +58,12 @@ pub(crate) struct Figures {
     pub(crate) delivered: AtomicU64,
     pub(crate) accepted: AtomicU64,
     pub(crate) redelivered: AtomicU64,
+    /// Which consumers are served: [`ALL_SERVED`], or the index of the only one's slot, or [`NONE_SERVED`].
+    served: AtomicU64,
 }
+
+const ALL_SERVED: u64 = u64::MAX;
+const NONE_SERVED: u64 = u64::MAX - 1;
 
 /// A queue locked for one step.
 pub(crate) struct Entered<'a> {
@@ -242,5 +247,16 @@ impl Figures {
         set(&self.delivered, counters.delivered + counters.delivered_no_ack + got);
         set(&self.accepted, counters.accepted);
         set(&self.redelivered, counters.redelivered);
+        let served = queue.single_active();
+        set(
+            &self.served,
+            served.map_or(ALL_SERVED, |one| one.map_or(NONE_SERVED, |slot| slot.index() as u64)),
+        );
+    }
+
+    /// Whether the consumer in that slot is served.
+    pub(crate) fn serves(&self, slot: Slot) -> bool {
+        let served = self.served.load(Ordering::Relaxed);
+        served == ALL_SERVED || served == slot.index() as u64
     }
 }

@@ -241,6 +241,13 @@ impl Queue {
         self.consumers.get(slot).is_some_and(|consumer| !consumer.suspended)
     }
 
+    /// Where only one consumer is served at a time: the place of that one, if there is one. `None`: all are served.
+    #[must_use]
+    pub fn single_active(&self) -> Option<Option<Slot>> {
+        let served = || self.consumers.iter().find(|(slot, _)| self.is_active(*slot)).map(|(slot, _)| slot);
+        self.shape.single_active.then(served)
+    }
+
     /// What has happened so far.
     #[must_use]
     pub fn counters(&self) -> &Counters {

@@ -55,6 +55,7 @@ fn one_is_active_and_the_next_in_line_follows() {
     assert_eq!(by_consumer(&mut bench), pairs([(1, "a")]), "others wait though they have credit");
     let active = [first, second, third].map(|slot| bench.queue.is_active(slot));
     assert_eq!(active, [true, false, false]);
+    assert_eq!(bench.queue.single_active(), Some(Some(first)));
     bench.step(|queue, turn| queue.detach(first, turn)).expect("it exists");
     assert_eq!(by_consumer(&mut bench), pairs([(3, "b")]), "the highest priority is next");
     bench.step(|queue, turn| queue.detach(third, turn)).expect("it exists");
