@@ -118,7 +118,7 @@ impl Connection {
         let Some(mut batch) = Batch::new(self, publishes, now, events) else { return };
         Scratch::with(|scratch| {
             let published = self.place(&mut batch, scratch);
-            self.count_published(&batch, published);
+            self.count_published(batch.publishes.iter().filter(|publish| !publish.transacted), published);
             self.enqueue_groups(&batch, scratch);
             self.publish_missed(&mut batch, scratch);
             self.confirm(&mut batch, &mut scratch.batch);
@@ -127,8 +127,13 @@ impl Connection {
         });
     }
 
-    fn count_published(&self, batch: &Batch<'_, '_>, published: u64) {
-        let bytes = batch.publishes.iter().map(|publish| publish.message.body.len() as u64).sum();
+    /// So many were published, with the bodies of these.
+    pub(crate) fn count_published<'p>(
+        &self,
+        publishes: impl Iterator<Item = &'p Publish<'p>>,
+        published: u64,
+    ) {
+        let bytes = publishes.map(|publish| publish.message.body.len() as u64).sum();
         self.broker.counters.add(Counter::Published, published);
         self.broker.counters.add(Counter::PublishedBytes, bytes);
     }

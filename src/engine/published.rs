@@ -185,12 +185,12 @@ impl Source for Broker {
         let mut reasons = Vec::new();
         if self.is_draining() {
             let detail = "the broker is stopping".to_owned();
-            reasons.push(NotReady { reason: "draining", detail });
+            reasons.push(NotReady { keep_away: true, reason: "draining", detail });
         }
         if self.is_blocked() {
             let (used, mark) = (self.memory.used(), self.memory.stop_above());
             let detail = format!("messages take {used} bytes; publishers are stopped above {mark}");
-            reasons.push(NotReady { reason: "memory_alarm", detail });
+            reasons.push(NotReady { keep_away: false, reason: "memory_alarm", detail });
         }
         reasons
     }

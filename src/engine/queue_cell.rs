@@ -6,6 +6,7 @@
 //! unlock -> wake the connections -> note what is left to do in the [`Scratch`].
 
 use crate::Broker;
+use crate::counters::Counter;
 use crate::janitor::Deadline;
 use crate::outbox::Outbox;
 use crate::scratch::{KEEP, Scratch};
@@ -136,8 +137,11 @@ impl QueueCell {
         inner.hand_over(scratch, now);
         let memory = inner.memory_now();
         let grown = memory - std::mem::replace(&mut inner.memory, memory);
-        self.figures.publish(&inner.queue, memory);
+        let redelivered = self.figures.publish(&inner.queue, memory);
         drop(guard);
+        if redelivered > 0 {
+            broker.counters.add(Counter::Redelivered, redelivered);
+        }
         broker.memory_changed(grown);
         scratch.wake();
         self.note(broker, scratch);
@@ -233,7 +237,8 @@ fn tell_cancelled(links: &[Option<Arc<Outbox>>], gone: &Cancelled) -> Option<std
 }
 
 impl Figures {
-    fn publish(&self, queue: &Queue, memory: i64) {
+    /// Returns how many deliveries of messages that may have been delivered before are new.
+    fn publish(&self, queue: &Queue, memory: i64) -> u64 {
         let (ready, unsettled, counters) = (queue.ready(), queue.unsettled(), queue.counters());
         let set = |figure: &AtomicU64, value: u64| figure.store(value, Ordering::Relaxed);
         set(&self.ready, ready.messages);
@@ -246,12 +251,14 @@ impl Figures {
         let got = counters.got + counters.got_no_ack;
         set(&self.delivered, counters.delivered + counters.delivered_no_ack + got);
         set(&self.accepted, counters.accepted);
+        let redelivered_before = self.redelivered.load(Ordering::Relaxed);
         set(&self.redelivered, counters.redelivered);
         let served = queue.single_active();
         set(
             &self.served,
             served.map_or(ALL_SERVED, |one| one.map_or(NONE_SERVED, |slot| slot.index() as u64)),
         );
+        counters.redelivered - redelivered_before
     }
 
     /// Whether the consumer in that slot is served.

@@ -172,7 +172,9 @@ pub struct ConsumerReport {
 /// What stands in the way of work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotReady {
-    /// Short and stable, for machines: `starting`, `draining`, `memory_alarm`.
+    /// New clients should go elsewhere. Not for memory: consumers must come in to make room.
+    pub keep_away: bool,
+    /// Short and stable, for machines: `draining`, `memory_alarm`.
     pub reason: &'static str,
     /// For people.
     pub detail: String,
@@ -194,7 +196,7 @@ pub trait Source: Send + Sync + 'static {
     fn channels(&self) -> Vec<ChannelReport>;
     /// All consumers.
     fn consumers(&self) -> Vec<ConsumerReport>;
-    /// Why work cannot be taken; empty when it can.
+    /// Why work cannot be taken, or not all of it; empty when it can.
     fn not_ready(&self) -> Vec<NotReady>;
     /// Drop a queue's ready messages; how many there were.
     ///

@@ -91,7 +91,7 @@ impl Connection {
                 self.committing = true;
                 let published = self.place(&mut batch, scratch);
                 self.committing = false;
-                self.broker.counters.add(Counter::Published, published);
+                self.count_published(batch.publishes.iter(), published);
                 self.commit_parts(&batch, settlements, scratch, now);
                 scratch.batch.clear();
                 self.broker.follow_up(scratch, now);

@@ -132,7 +132,10 @@ fn described(counter: Counter) -> (&'static str, &'static str) {
         Counter::Refused => ("publishes_refused", "Publishes refused by a queue's limit."),
         Counter::Delivered => ("deliveries_acknowledged_mode", "Deliveries that wait to be settled."),
         Counter::DeliveredSettled => ("deliveries_settled_mode", "Deliveries settled as they left."),
-        Counter::DeliveredBytes => ("deliveries_bytes", "Bytes of delivered bodies."),
+        Counter::DeliveredBytes => (
+            "deliveries_bytes",
+            "Bytes that deliveries took on their way to connections, heads and bookkeeping included.",
+        ),
         Counter::Redelivered => ("deliveries_repeated", "Deliveries that may have been made before."),
         Counter::Got => ("gets", "Messages fetched one by one."),
         Counter::GotEmpty => ("gets_empty", "Fetches that found nothing."),

@@ -27,6 +27,11 @@ pub(super) enum Farewell {
 }
 
 impl Connection {
+    /// The next fault that has closed a channel or the connection, for whoever keeps count.
+    pub fn poll_fault(&mut self) -> Option<ProtocolError> {
+        self.faults.pop_front()
+    }
+
     /// Act on a fault: close its channel, or the connection.
     pub fn handle_error(&mut self, error: ProtocolError, now: Time) {
         self.timers.tell(now);
@@ -34,13 +39,17 @@ impl Connection {
             (Phase::Open, Scope::Channel(number)) => self.fail_channel(number, error),
             // Everything behind a close is dropped, also what makes no sense.
             (Phase::Ending(_) | Phase::AwaitCloseOk | Phase::Silent | Phase::Closed, _) => {}
-            _ => self.begin_ending(Farewell::Close(error), now),
+            _ => {
+                self.faults.push_back(error.clone());
+                self.begin_ending(Farewell::Close(error), now);
+            }
         }
     }
 
     /// Close a channel because of `error`.
     fn fail_channel(&mut self, number: u16, error: ProtocolError) {
         if self.end_session(number) {
+            self.faults.push_back(error.clone());
             let then = Then::ChannelFailed(Box::new(error));
             self.await_reply(SessionId(number), 0, then);
         }

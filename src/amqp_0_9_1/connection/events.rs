@@ -78,7 +78,9 @@ impl Connection {
 
     fn unblock(&mut self, now: Time) {
         self.flow.blocked = None;
-        self.flow.stalled = false;
+        if std::mem::take(&mut self.flow.stalled) {
+            self.timers.postpone_acknowledgements(now.after(self.config.acknowledgement_timeout));
+        }
         self.timers.received(now);
         if std::mem::take(&mut self.flow.told) && self.is_open() {
             self.send(0, &connection::Unblocked);

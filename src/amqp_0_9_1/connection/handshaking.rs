@@ -128,7 +128,7 @@ impl Connection {
                     self.timers.set_deadline(now.after(self.config.refusal_delay));
                 }
             }
-            Err(refusal) => self.refuse_connection(&refusal, now),
+            Err(refusal) => self.refuse_connection(&refusal, &phase.claimed, now),
             Ok(_) => debug_assert!(false, "not an answer to Authenticate"),
         }
     }
@@ -151,14 +151,15 @@ impl Connection {
             }
             Err(refusal) => {
                 self.opened = Some(Box::new(phase.opened().clone()));
-                self.refuse_connection(&refusal, now);
+                let user = self.user().to_owned();
+                self.refuse_connection(&refusal, &user, now);
                 self.opened = None;
             }
         }
     }
 
-    fn refuse_connection(&mut self, refusal: &Refusal, now: Time) {
-        let mut fault = of_refusal(refusal, self.virtual_host(), self.user());
+    fn refuse_connection(&mut self, refusal: &Refusal, user: &str, now: Time) {
+        let mut fault = of_refusal(refusal, self.virtual_host(), user);
         if let Refusal::LoginRefused = refusal {
             // Not 403: the login was good, it is this virtual host that the user may not enter.
             fault.code = ReplyCode::NotAllowed;

@@ -79,6 +79,8 @@ pub struct Connection {
     /// Body bytes of messages that channels are collecting.
     incomplete_bytes: u64,
     replies: Output,
+    /// What has closed a channel or the connection, and was not asked for yet.
+    faults: VecDeque<ProtocolError>,
     names: Names,
     last_consumer: u32,
     flow: Flow,
@@ -134,6 +136,7 @@ impl Connection {
             published: VecDeque::new(),
             incomplete_bytes: 0,
             replies: Output::default(),
+            faults: VecDeque::new(),
             names: Names::new(seed),
             last_consumer: 0,
             flow: Flow::default(),

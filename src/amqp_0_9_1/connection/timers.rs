@@ -77,6 +77,11 @@ impl Timers {
         self.acknowledgements.is_some_and(|at| at <= now)
     }
 
+    /// Acknowledgements that are watched are not looked for before `at`.
+    pub(super) fn postpone_acknowledgements(&mut self, at: Time) {
+        self.acknowledgements = self.acknowledgements.map(|_| at);
+    }
+
     pub(super) fn set_acknowledgements(&mut self, at: Option<Time>) {
         self.acknowledgements = at;
     }
@@ -147,6 +152,10 @@ impl Connection {
     /// Close channels whose oldest delivery has waited too long, and look again when the next one will have.
     fn check_acknowledgements(&mut self, now: Time) {
         let timeout = self.config.acknowledgement_timeout;
+        if self.flow.stalled {
+            // It is not read: an acknowledgement may lie in its socket.
+            return self.timers.set_acknowledgements(Some(now.after(timeout)));
+        }
         let due = |time: Time| time.after(timeout);
         let oldest = |channel: &Channel| channel.unsettled.oldest().map(due);
         let late: Vec<u16> = self

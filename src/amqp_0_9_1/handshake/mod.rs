@@ -27,6 +27,8 @@ pub(crate) struct AwaitStartOk;
 #[derive(Debug)]
 pub(crate) struct AwaitVerdict {
     client: Client,
+    /// Who it says it is.
+    pub(crate) claimed: Box<str>,
     mechanism: SaslMechanism,
 }
 
@@ -105,7 +107,11 @@ impl AwaitStartOk {
             properties: method.client_properties.as_bytes().into(),
             capabilities: Capabilities::of(method.client_properties),
         };
-        Ok((AwaitVerdict { client, mechanism }, request))
+        let claimed = match &request {
+            Request::Authenticate { user, .. } => user.as_str().into(),
+            _ => Box::default(),
+        };
+        Ok((AwaitVerdict { client, claimed, mechanism }, request))
     }
 }
 

@@ -137,6 +137,9 @@ impl Arguments<'_> {
 
     fn order(&self) -> Result<Order, Fault> {
         if let Some(key) = self.text("x-last-value-key")? {
+            if self.table.get("x-max-priority").is_some() {
+                return Err(self.fault("x-max-priority", "\"not supported together with x-last-value-key\""));
+            }
             return Ok(Order::LastValue { key });
         }
         match self.number("x-max-priority", 0, PRIORITY_MAX)? {

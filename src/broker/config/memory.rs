@@ -4,16 +4,26 @@ use super::node::Value;
 use super::section::Section;
 use super::units::{self, show_bytes};
 use super::values::{Parsed, unexpected};
+use std::fmt;
 use std::fs;
 use std::path::Path;
 
-/// A mark, above which something is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A mark, above which something is done; its `Debug` is for the log's lines about a reload.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
     /// Hundredths of the machine's memory, 1 to 100.
     Percent(u8),
     /// Bytes.
     Bytes(u64),
+}
+
+impl fmt::Debug for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Mark::Percent(percent) => write!(f, "{percent}%"),
+            Mark::Bytes(bytes) => f.write_str(&show_bytes(bytes)),
+        }
+    }
 }
 
 impl Default for Mark {

@@ -16,7 +16,9 @@ use fairlead_amqp_0_9_1::translate::HEAD_READER;
 use fairlead_engine::{Broker, SettingsError};
 use fairlead_kernel::message::HeadReaders;
 use service_manager::Stage;
+use std::fs;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +39,14 @@ pub enum StartError {
     /// The settings contradict each other.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// There is no data folder, and none could be made.
+    #[error("data_dir: the folder {} cannot be made: {source}", folder.display())]
+    DataFolder {
+        /// Which.
+        folder: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
 }
 
 /// Why a configuration was not taken.
@@ -68,6 +78,7 @@ fn end(runtime: Runtime) {
 
 async fn live(mut config: Config, overrides: &Overrides) -> Result<ExitCode, StartError> {
     let mut signals = Signals::new()?;
+    make_data_folder(&config.data_dir)?;
     let readers = HeadReaders { amqp_0_9_1: &HEAD_READER };
     let broker = Broker::new(translate::settings(&config), readers)?;
     say_what_is_off(&config);
@@ -81,12 +92,17 @@ async fn live(mut config: Config, overrides: &Overrides) -> Result<ExitCode, Sta
     }
     service_manager::notify(Stage::Stopping);
     accepting.abort();
-    drain(&broker, config.timeouts.drain).await;
+    drain(&broker, config.timeouts.drain, &mut signals).await;
     janitor.abort();
     // Health and metrics answer until the last client has gone.
     http.abort();
     tracing::info!("Broker stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+fn make_data_folder(folder: &Path) -> Result<(), StartError> {
+    fs::create_dir_all(folder)
+        .map_err(|source| StartError::DataFolder { folder: folder.to_path_buf(), source })
 }
 
 fn say_what_is_off(config: &Config) {
@@ -153,8 +169,8 @@ fn try_reload(
     Ok(lines)
 }
 
-/// Close all clients, and wait until they have gone or `time` is over.
-async fn drain(broker: &Broker, time: Duration) {
+/// Close all clients, and wait until they have gone, or `time` is over, or the process is told to stop once more.
+async fn drain(broker: &Broker, time: Duration, signals: &mut Signals) {
     tracing::info!(connections = broker.connection_count(), "draining");
     broker.drain();
     let end = Instant::now() + time;
@@ -163,6 +179,10 @@ async fn drain(broker: &Broker, time: Duration) {
             () = sleep(DRAIN_STEP) => {}
             () = sleep_until(end) => {
                 tracing::warn!(connections = broker.connection_count(), "the time to drain is over");
+                return;
+            }
+            told = signals.next() => if told == Told::Stop {
+                tracing::warn!(connections = broker.connection_count(), "told to stop once more: not waiting");
                 return;
             }
         }

@@ -7,7 +7,7 @@
 use fairlead_amqp_0_9_1::codec::frame;
 use fairlead_amqp_0_9_1::connection::{Batch, Connection as Adapter, ProtocolError, Scope};
 use fairlead_engine::counters::Counter;
-use fairlead_engine::{Broker, Connection, Description, SessionDescription};
+use fairlead_engine::{Broker, Connection, Description, Entry, SessionDescription};
 use fairlead_kernel::Time;
 use fairlead_kernel::output::Output;
 use fairlead_kernel::session::{Event, Publish, Request, Unsettled};
@@ -22,6 +22,7 @@ const PUBLISH_BATCH: usize = 512;
 pub struct Amqp091 {
     adapter: Adapter,
     broker: Arc<Broker>,
+    entry: Arc<Entry>,
     /// Something that operators see has changed.
     changed: bool,
 }
@@ -46,8 +47,8 @@ fn give_back(batch: Batch<'_>) {
 
 impl Amqp091 {
     /// An adapter at the start of its connection.
-    pub fn new(adapter: Adapter, broker: Arc<Broker>) -> Amqp091 {
-        Amqp091 { adapter, broker, changed: false }
+    pub fn new(adapter: Adapter, broker: Arc<Broker>, entry: Arc<Entry>) -> Amqp091 {
+        Amqp091 { adapter, broker, entry, changed: false }
     }
 
     pub(super) fn wants_input(&self) -> bool {
@@ -88,7 +89,7 @@ impl Amqp091 {
                 };
                 if let Some(error) = fault {
                     self.flush(&mut batch, engine, now);
-                    self.fault(error, engine, now);
+                    self.adapter.handle_error(error, now);
                 }
             }
             if batch.complete.len() >= PUBLISH_BATCH || self.adapter.has_request() {
@@ -133,9 +134,10 @@ impl Amqp091 {
         }
     }
 
-    fn fault(&mut self, error: ProtocolError, engine: &Connection, now: Time) {
+    /// Count and log what has closed a channel or the connection.
+    fn note(&self, error: &ProtocolError) {
         let text = error.reply_text();
-        let connection = engine.entry().name();
+        let connection = self.entry.name();
         match error.scope {
             Scope::Channel(channel) => {
                 self.broker.counters().add(Counter::SessionErrors, 1);
@@ -146,7 +148,6 @@ impl Amqp091 {
                 tracing::warn!(connection, text, "connection error");
             }
         }
-        self.adapter.handle_error(error, now);
     }
 
     pub(super) fn handle_event(&mut self, event: Event, now: Time) {
@@ -179,6 +180,9 @@ impl Amqp091 {
     }
 
     pub(super) fn transmit(&mut self, output: &mut Output) -> usize {
+        while let Some(error) = self.adapter.poll_fault() {
+            self.note(&error);
+        }
         let before = output.pending();
         self.adapter.poll_transmit(output);
         output.pending() - before

@@ -101,7 +101,11 @@ impl Service {
         let config = self.amqp_0_9_1.load_full();
         let pre_authentication_bytes = config.initial_frame_max as usize;
         let adapter = Adapter::new(config, Peer { loopback, encrypted: false }, now, broker.clock().seed());
-        let protocol = Protocol::Amqp091(Box::new(Amqp091::new(adapter, Arc::clone(&broker))));
+        let protocol = Protocol::Amqp091(Box::new(Amqp091::new(
+            adapter,
+            Arc::clone(&broker),
+            Arc::clone(engine.entry()),
+        )));
         let pump = Pump::new(stream, broker, protocol, engine, pre_authentication_bytes);
         Ok(Some((pump, name)))
     }

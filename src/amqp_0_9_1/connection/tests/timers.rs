@@ -2,9 +2,11 @@
 
 use super::talk::{START, Talk, TestDelivery};
 use crate::codec::frame::encode_heartbeat;
+use crate::connection::ConnectionConfig;
 use crate::spec::{basic, channel, connection};
 use fairlead_kernel::refusal::Refusal;
 use fairlead_kernel::session::{CloseReason, Event};
+use std::time::Duration;
 
 /// Open, with a heartbeat of 10 s.
 fn beating() -> Talk {
@@ -80,6 +82,25 @@ fn a_peer_that_is_not_read_cannot_be_silent() {
     assert!(talk.connection.is_open());
     talk.wait(1);
     assert!(talk.connection.is_closed());
+}
+
+#[test]
+fn an_acknowledgement_is_not_late_while_nobody_reads() {
+    let config =
+        ConnectionConfig { acknowledgement_timeout: Duration::from_secs(30), ..ConnectionConfig::default() };
+    let mut talk = Talk::open_with(config);
+    talk.send(1, &basic::Consume { queue: "q", consumer_tag: "t", ..Default::default() });
+    talk.deliver(&TestDelivery { sequence: 1, ..Default::default() });
+    talk.event(Event::Blocked { reason: "low on memory" });
+    talk.send(1, &basic::Publish::default());
+    talk.heard();
+    talk.wait(100_000);
+    assert_eq!(talk.heard(), [""; 0], "the acknowledgement may lie behind the publish");
+    talk.event(Event::Unblocked);
+    talk.wait(29_999);
+    assert_eq!(talk.heard(), ["0 connection.unblocked"], "there is time to read it");
+    talk.wait(1);
+    assert!(talk.heard()[0].starts_with("1 channel.close 406"));
 }
 
 #[test]

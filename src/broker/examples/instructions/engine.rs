@@ -66,7 +66,7 @@ impl Side {
         let engine = broker.connect(endpoints, NOW).map_err(|refusal| refusal.to_string())?;
         let config = Arc::new(ConnectionConfig::default());
         let adapter = Adapter::new(config, Peer { loopback: true, encrypted: false }, NOW, 1);
-        let protocol = Amqp091::new(adapter, Arc::clone(broker));
+        let protocol = Amqp091::new(adapter, Arc::clone(broker), Arc::clone(engine.entry()));
         let mut side = Side { protocol, engine, output: Output::default(), last_answer: Vec::new() };
         let login = connection::StartOk {
             mechanism: "PLAIN",

@@ -9,7 +9,7 @@ from collections import namedtuple
 from urllib.parse import quote
 
 import pytest
-from steps import Inbox, confirming, connection_refused, depth, fill
+from steps import Inbox, channel_refused, confirming, connection_refused, depth, fill
 from waiting import pump_until, until
 
 Answer = namedtuple("Answer", "code type text")
@@ -66,6 +66,24 @@ def test_counters_follow_what_clients_do(connection, names):
     assert risen("fairlead_messages_published_bytes_total") == 15
     assert risen("fairlead_publishes_confirmed_total") == 3
     until(lambda: risen("fairlead_deliveries_settled_mode_total") == 3, "deliveries are counted")
+
+
+def test_refusals_and_redeliveries_are_counted(connection, queue):
+    before = metrics()
+    with channel_refused(404, f"NOT_FOUND - no queue '{queue}.nosuch' in vhost '/'"):
+        connection.channel().queue_declare(queue + ".nosuch", passive=True)
+    channel = connection.channel()
+    fill(channel, queue, b"1")
+    inbox = Inbox(channel, queue)
+    inbox.wait(1)
+    channel.basic_nack(inbox.messages[0].method.delivery_tag, requeue=True)
+    inbox.wait(2)
+
+    def risen(name):
+        return metrics()[name] - before[name]
+
+    assert risen("fairlead_channel_errors_total") == 1
+    until(lambda: risen("fairlead_deliveries_repeated_total") == 1, "the redelivery is counted")
 
 
 def test_a_queue_has_series(channel, queue):
