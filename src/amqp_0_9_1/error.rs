@@ -273,6 +273,12 @@ fn too_many(bound: Bound, limit: u64, vhost: &str, user: &str) -> (ReplyCode, St
             Code::NotAllowed,
             format!("connection refused for user '{user}': user connection limit ({limit}) is reached"),
         ),
+        Bound::RoutingSteps => (
+            Code::PreconditionFailed,
+            format!(
+                "message needs more than {limit} steps to be routed: its keys fit too much of too many bindings"
+            ),
+        ),
         Bound::Transaction => {
             (Code::PreconditionFailed, format!("transaction holds more than the limit of {limit}"))
         }

@@ -54,6 +54,11 @@ impl<'b, 'p> Batch<'b, 'p> {
         self.events.push(Event::PublishRefused { session, refusal });
     }
 
+    /// Whether a publish was refused.
+    pub(crate) fn has_refusals(&self) -> bool {
+        !self.ended.is_empty()
+    }
+
     /// Whether the session had ended before that publish: it is as if it had not come.
     fn is_late(&self, index: usize, session: SessionId) -> bool {
         !self.ended.is_empty() && self.ended.iter().any(|(ended, at)| *ended == session && *at <= index)
@@ -272,7 +277,7 @@ impl Connection {
 
     /// Route those again whose only queue was deleted between routing and entering.
     #[inline]
-    fn publish_missed(&mut self, batch: &mut Batch<'_, '_>, scratch: &mut Scratch) {
+    pub(crate) fn publish_missed(&mut self, batch: &mut Batch<'_, '_>, scratch: &mut Scratch) {
         if !scratch.batch.missed.is_empty() {
             self.route_missed(batch, scratch);
         }

@@ -11,7 +11,7 @@ use crate::scratch::{Group, Scratch, recycle};
 use crate::settle::by_queue;
 use fairlead_kernel::message::Message;
 use fairlead_kernel::queue::Delivered;
-use fairlead_kernel::refusal::Bound;
+use fairlead_kernel::refusal::{Bound, Resource};
 use fairlead_kernel::session::{Event, Outcome, Publish, Unsettled};
 use fairlead_kernel::{Refusal, SessionId, Time};
 use std::collections::BTreeMap;
@@ -45,6 +45,7 @@ impl Connection {
     /// Keep a publish for its transaction's end.
     pub(crate) fn hold(&mut self, publish: &Publish<'_>) -> Result<(), Refusal> {
         let limit = self.broker.settings().transaction_bytes;
+        self.check_exchange(publish.message.exchange)?;
         let bytes = (publish.message.body.len() + publish.message.head.len()) as u64 + OVERHEAD;
         let session = self.session(publish.session);
         if session.held_bytes + bytes > limit {
@@ -60,6 +61,15 @@ impl Connection {
         });
         self.broker.memory_changed(bytes as i64);
         Ok(())
+    }
+
+    /// A publish that cannot be taken is refused when it comes, not at the end.
+    fn check_exchange(&self, name: &str) -> Result<(), Refusal> {
+        match self.opened()?.topology().exchange(name) {
+            None => Err(Refusal::NotFound(Resource::Exchange, name.to_owned())),
+            Some(found) if found.settings().internal => Err(Refusal::Internal(name.to_owned())),
+            Some(_) => Ok(()),
+        }
     }
 
     /// Forget the open transaction's publishes.
@@ -91,8 +101,15 @@ impl Connection {
                 self.committing = true;
                 let published = self.place(&mut batch, scratch);
                 self.committing = false;
-                self.count_published(batch.publishes.iter(), published);
-                self.commit_parts(&batch, settlements, scratch, now);
+                if batch.has_refusals() {
+                    // All or nothing: an exchange has gone since its publish. The channel ends with this.
+                    let deliveries = settlements.into_iter().flat_map(|(_, deliveries)| deliveries).collect();
+                    self.settle_all(Outcome::Released { delivered: true }, deliveries, now);
+                } else {
+                    self.count_published(batch.publishes.iter(), published);
+                    self.commit_parts(&batch, settlements, scratch, now);
+                    self.publish_missed(&mut batch, scratch);
+                }
                 scratch.batch.clear();
                 self.broker.follow_up(scratch, now);
             });
@@ -132,11 +149,16 @@ impl Connection {
                 q.queue.prepare_transaction(transaction, &mut entries, part, &mut q.turn)
             });
             scratch.batch.entries = recycle(entries);
-            from = to;
+            let Scratch { batch: lists, effects, .. } = &mut *scratch;
             if taken.is_ok() {
-                self.broker.counters.add(Counter::Enqueued, u64::from(scratch.batch.groups[at].count));
+                let refused = effects.refused.len() as u64;
+                self.broker.counters.add(Counter::Enqueued, u64::from(lists.groups[at].count) - refused);
+                self.broker.counters.add(Counter::Refused, refused);
                 prepared.push(cell);
+            } else {
+                lists.missed.extend_from_slice(&lists.ordered[from..to]);
             }
+            from = to;
         }
         for (cell, part) in parts.into_values() {
             let taken = cell.enter(&self.broker, scratch, now, |q| {

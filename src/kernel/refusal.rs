@@ -67,6 +67,8 @@ pub enum Bound {
     Connections,
     /// Connections of one user.
     UserConnections,
+    /// Steps of routing one message: [`crate::router::STEPS_MAX`].
+    RoutingSteps,
     /// Bytes or messages of one uncommitted transaction.
     Transaction,
 }

@@ -40,6 +40,11 @@ impl Timers {
     }
 
     #[inline]
+    pub(super) fn heard(&mut self, time: Time) {
+        self.last_received = self.last_received.max(time);
+    }
+
+    #[inline]
     pub(super) fn tell(&mut self, now: Time) {
         self.now = now;
     }
@@ -139,9 +144,9 @@ impl Connection {
         }
     }
 
-    /// The caller does not read for reasons of its own: the peer's silence means nothing.
-    pub fn excuse_silence(&mut self, now: Time) {
-        self.timers.received(now);
+    /// The peer has shown at `time` that it is there, by bytes of any kind, or by taking ours.
+    pub fn heard(&mut self, time: Time) {
+        self.timers.heard(time);
     }
 
     /// A peer that is not read cannot be heard.

@@ -199,8 +199,8 @@ impl Amqp091 {
         }
     }
 
-    pub(super) fn excuse_silence(&mut self, now: Time) {
-        self.adapter.excuse_silence(now);
+    pub(super) fn heard(&mut self, time: Time) {
+        self.adapter.heard(time);
     }
 
     pub(super) fn take_changed(&mut self) -> bool {

@@ -86,9 +86,9 @@ impl Protocol {
         each!(self, adapter => adapter.handle_timeout(engine, now));
     }
 
-    /// The peer was not read for reasons of ours: its silence means nothing.
-    pub fn excuse_silence(&mut self, now: Time) {
-        each!(self, adapter => adapter.excuse_silence(now));
+    /// The peer has shown at `time` that it is there.
+    pub fn heard(&mut self, time: Time) {
+        each!(self, adapter => adapter.heard(time));
     }
 
     /// Whether what operators see has changed since the last call.

@@ -61,6 +61,7 @@ pub struct Pump {
     unknown_allowance: usize,
     timer: Timer,
     last_moved: Time,
+    last_written: Time,
     rested: bool,
     /// When operators are to be told how the connection is.
     describe_at: Option<Time>,
@@ -96,6 +97,7 @@ impl Pump {
             unknown_allowance,
             timer: Timer::default(),
             last_moved: now,
+            last_written: now,
             rested: false,
             describe_at: None,
         }
@@ -141,7 +143,7 @@ impl Pump {
         if self.protocol.is_closed() {
             return Poll::Ready(Ok(Turn::End(End::Closed)));
         }
-        moved |= self.write(context)?;
+        moved |= self.write(context, now)?;
         if moved {
             self.last_moved = now;
             self.rested = false;
@@ -162,7 +164,8 @@ impl Pump {
             return Ok(Poll::Pending);
         }
         if self.answers >= ANSWERS_BOUND {
-            self.protocol.excuse_silence(now);
+            // A peer that is not read cannot be heard; that it takes our bytes is its sign of life.
+            self.protocol.heard(self.last_written);
             return Ok(Poll::Pending);
         }
         let frame_max = self.protocol.frame_max();
@@ -173,6 +176,8 @@ impl Pump {
         if count == 0 {
             return Ok(Poll::Ready(Some(End::Lost)));
         }
+        // Spec: 0-9-1, clause 4.2.7: any octet is as good as a heartbeat, also one of an unfinished frame.
+        self.protocol.heard(now);
         self.engine.entry().read(count as u64);
         self.broker.counters().add(Counter::BytesIn, count as u64);
         if !self.protocol.is_authenticated() {
@@ -222,7 +227,7 @@ impl Pump {
     }
 
     /// Write once; true if the socket took something. The task is woken when it takes more.
-    fn write(&mut self, context: &mut Context<'_>) -> io::Result<bool> {
+    fn write(&mut self, context: &mut Context<'_>, now: Time) -> io::Result<bool> {
         if self.output.pending() == 0 {
             return Ok(false);
         }
@@ -233,6 +238,7 @@ impl Pump {
             return Ok(false);
         };
         let count = written?;
+        self.last_written = now;
         self.output.advance(count, OUTPUT_KEEP);
         if self.output.pending() == 0 {
             self.answers = 0;

@@ -1,7 +1,8 @@
 //! Transactions: nothing before the commit, all of it after, nothing after a rollback.
 
 use super::*;
-use fairlead_kernel::refusal::Bound;
+use fairlead_kernel::refusal::{Bound, Resource};
+use fairlead_kernel::settings::{ExchangeKind, ExchangeSettings};
 
 fn transacted<'a>(key: &'a str, body: &'a str) -> Publish<'a> {
     Publish { transacted: true, ..publish("", key, body) }
@@ -80,4 +81,39 @@ fn an_open_transaction_has_a_bound() {
     assert_eq!(client.publish(&[transacted("q", &body)]), []);
     let refusal = Refusal::TooMany { bound: Bound::Transaction, limit: 1000 };
     assert_eq!(client.publish(&[transacted("q", &body)]), [Event::PublishRefused { session: ONE, refusal }]);
+}
+
+#[test]
+fn a_publish_to_no_exchange_is_refused_when_it_comes() {
+    let broker = broker();
+    let mut client = Client::new(&broker);
+    let refusal = Refusal::NotFound(Resource::Exchange, "nosuch".to_owned());
+    let refused = client.publish(&[Publish { transacted: true, ..publish("nosuch", "k", "x") }]);
+    assert_eq!(refused, [Event::PublishRefused { session: ONE, refusal }]);
+}
+
+#[test]
+fn a_commit_that_cannot_be_whole_does_nothing() {
+    let broker = broker();
+    let mut client = Client::new(&broker);
+    let settings = ExchangeSettings {
+        kind: ExchangeKind::Fanout,
+        durable: false,
+        auto_delete: false,
+        internal: false,
+        alternate: None,
+        hash_header: None,
+        arguments: vec![],
+    };
+    client.ask(Request::DeclareExchange { name: "x".to_owned(), settings: Some(settings) }).unwrap();
+    client.declare("q", QueueSettings::default()).unwrap();
+    client.publish(&[publish("", "q", "old")]);
+    let old = client.get("q").unwrap();
+    client.publish(&[transacted("q", "1"), Publish { transacted: true, ..publish("x", "k", "2") }]);
+    client.ask(Request::DeleteExchange { name: "x".to_owned(), if_unused: false }).unwrap();
+    let settlements = vec![(Outcome::Accepted, vec![old.unsettled()])];
+    let refusal = Refusal::NotFound(Resource::Exchange, "x".to_owned());
+    assert_eq!(client.ask(Request::Commit { settlements }), Err(refusal));
+    assert_eq!(client.get("q").unwrap().body, "old", "it is back");
+    assert_eq!(client.get("q"), None);
 }

@@ -12,6 +12,9 @@ pub(super) fn route<'t>(bindings: &'t Bindings, message: &Routable<'_>, matches:
     matches.volatile = true;
     let headers = matches.take_headers(message);
     for binding in bindings.iter() {
+        if !matches.spend(1 + binding.arguments.len()) {
+            break;
+        }
         if binding_matches(binding.match_mode, &binding.arguments, &headers) {
             matches.add(&binding.target);
         }

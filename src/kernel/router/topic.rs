@@ -3,7 +3,7 @@
 //!
 //! Flow: a routing key's words are read once, from left to right, with the set of nodes that its part so far
 //! can have reached. A node below `#` stays in the set whatever comes, so that a key costs words times
-//! reached nodes, however many `#` the binding keys have. The trie is as deep as a key has words: at most 256
+//! reached nodes, however many `#` the binding keys have; that product is bounded. The trie is as deep as a key has words: at most 256
 //! in the 255 bytes of a protocol's short string.
 
 use super::bag::Bag;
@@ -53,6 +53,9 @@ impl Topic {
         let mut reached = Reached { here: vec![&self.0], stay: Vec::new() };
         reached.enter_hashes();
         for word in words(key) {
+            if !matches.spend(reached.here.len() + reached.stay.len()) {
+                return;
+            }
             reached.step(word);
         }
         for node in reached.here.iter().chain(&reached.stay) {

@@ -5,8 +5,8 @@
 
 use super::{ExchangeRecord, Topology};
 use crate::ids::QueueId;
-use crate::refusal::{Refusal, Resource};
-use crate::router::{Matches, Routable};
+use crate::refusal::{Bound, Refusal, Resource};
+use crate::router::{Matches, Routable, STEPS_MAX};
 use std::collections::BTreeSet;
 
 /// Queues that a message goes to, sorted and each once. Reused from message to message.
@@ -55,7 +55,8 @@ impl Topology {
     /// Add the queues that a client's message goes to, published to `exchange`.
     ///
     /// # Errors
-    /// `NotFound` or `Internal`, for the exchange published to; `targets` is as it was.
+    /// `NotFound` or `Internal`, for the exchange published to; `TooMany` if it would take too many steps. `targets` is
+    /// as it was.
     pub fn route(
         &self,
         exchange: &str,
@@ -65,22 +66,30 @@ impl Topology {
         match self.exchanges.get(exchange) {
             None => Err(Refusal::NotFound(Resource::Exchange, exchange.to_owned())),
             Some(found) if found.settings.internal => Err(Refusal::Internal(exchange.to_owned())),
-            Some(found) => Ok(self.route_from(found, message, targets)),
+            Some(found) => self
+                .route_from(found, message, targets)
+                .ok_or(Refusal::TooMany { bound: Bound::RoutingSteps, limit: STEPS_MAX }),
         }
     }
 
     /// The same for a message that the broker itself publishes, dead-lettered for example: an internal
-    /// exchange takes it. `None`: there is no such exchange.
+    /// exchange takes it. `None`: there is no such exchange, or it would take too many steps.
     pub fn route_internally(
         &self,
         exchange: &str,
         message: &Routable<'_>,
         targets: &mut Targets,
     ) -> Option<Routed> {
-        self.exchanges.get(exchange).map(|found| self.route_from(found, message, targets))
+        self.exchanges.get(exchange).and_then(|found| self.route_from(found, message, targets))
     }
 
-    fn route_from(&self, first: &ExchangeRecord, message: &Routable<'_>, targets: &mut Targets) -> Routed {
+    fn route_from(
+        &self,
+        first: &ExchangeRecord,
+        message: &Routable<'_>,
+        targets: &mut Targets,
+    ) -> Option<Routed> {
+        let before = targets.0.len();
         let entry = if first.name.is_empty() {
             self.default_route(message, &mut targets.0);
             Entry::Queue(message.keys.first().and_then(|key| self.queues.get(*key)).map(|queue| queue.id))
@@ -91,12 +100,16 @@ impl Topology {
         if !first.name.is_empty() {
             self.walk(first, message, &mut matches);
         }
+        if matches.is_exhausted() {
+            targets.0.truncate(before);
+            return None;
+        }
         let stable = !matches.volatile && message.keys.len() == 1;
         if targets.0.len() > 1 {
             targets.0.sort_unstable();
             targets.0.dedup();
         }
-        Routed { memo: stable.then_some(RouteMemo { topology: self.version, entry }) }
+        Some(Routed { memo: stable.then_some(RouteMemo { topology: self.version, entry }) })
     }
 
     fn walk<'t>(&'t self, first: &'t ExchangeRecord, message: &Routable<'_>, matches: &mut Matches<'t, '_>) {
@@ -105,6 +118,9 @@ impl Topology {
         loop {
             matches.matched = false;
             exchange.router.route(&exchange.name, &exchange.bindings, message, matches);
+            if matches.is_exhausted() {
+                return;
+            }
             if !matches.matched {
                 matches.exchanges.extend(exchange.alternate());
             }

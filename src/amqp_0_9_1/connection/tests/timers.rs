@@ -77,7 +77,7 @@ fn a_peer_that_is_not_read_cannot_be_silent() {
     talk.event(Event::Unblocked);
     talk.wait(19_999);
     assert!(talk.connection.is_open());
-    talk.connection.excuse_silence(talk.now);
+    talk.connection.heard(talk.now);
     talk.wait(19_999);
     assert!(talk.connection.is_open());
     talk.wait(1);

@@ -1,7 +1,8 @@
 //! Routing by each kind of exchange, through others, and by alternates.
 
 use super::*;
-use crate::refusal::Resource;
+use crate::refusal::{Bound, Resource};
+use crate::router::STEPS_MAX;
 
 fn check(bench: &Bench, exchange: &str, cases: &[(&str, &[&str])]) {
     for (key, expected) in cases {
@@ -352,4 +353,20 @@ fn several_weights_of_one_destination_count_as_the_heaviest() {
     assert!(of_b(&lighter) < of_b(&heaviest) && of_b(&lighter) > 0);
     bench.unbind(&to_queue("hash", "b", "2")).unwrap();
     assert_eq!(of_b(&spread(&bench)), 0);
+}
+
+#[test]
+fn a_message_that_takes_too_many_steps_is_refused_and_others_are_not() {
+    let mut bench = with_queues(&["q"]);
+    bench.exchange("deep", &exchange(ExchangeKind::Topic)).unwrap();
+    // Each bit of the number chooses a word: after `#` all of them are reached by any key of the word `a`.
+    for number in 0..512u32 {
+        let words: Vec<&str> = (0..9).map(|bit| if number >> bit & 1 == 0 { "a.#" } else { "*.#" }).collect();
+        bench.bind(&to_queue("deep", "q", &words.join("."))).unwrap();
+    }
+    assert_eq!(bench.route("deep", &["a"; 12].join(".")), ["q"]);
+    let long = vec!["a"; 127].join(".");
+    let keys = vec![long.as_str(); 16];
+    let refused = Refusal::TooMany { bound: Bound::RoutingSteps, limit: STEPS_MAX };
+    assert_eq!(bench.route_with("deep", &keys, "", 0), Err(refused));
 }
