@@ -13,13 +13,27 @@ mod shape;
 
 pub use metrics::MetricsError;
 
-use axum::Router;
+use axum::extract::ConnectInfo;
 use axum::routing::{delete, get};
+use axum::{Extension, Router};
 use fairlead_engine::report::Source;
-use std::io;
-use std::net::SocketAddr;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use std::sync::Arc;
-use tokio::net::TcpListener;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+/// HTTP connections at a time; more wait to be accepted.
+const CONNECTIONS: usize = 256;
+/// How long a client may take for the head of a request, its silence before it included.
+const HEADER_TIME: Duration = Duration::from_secs(30);
+/// How long a connection may last; a client that has more to ask connects again.
+const CONNECTION_TIME: Duration = Duration::from_secs(300);
+/// How long to wait after the system had no socket to give.
+const BREATH: Duration = Duration::from_millis(50);
 
 /// What the port shows, and how much of it.
 #[derive(Clone, Copy, Debug)]
@@ -35,13 +49,38 @@ struct Desk {
     options: Options,
 }
 
-/// Answer requests for as long as the future is polled.
-///
-/// # Errors
-/// The listener's.
-pub async fn serve(listener: TcpListener, source: Arc<dyn Source>, options: Options) -> io::Result<()> {
-    let service = router(source, options).into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service).await
+/// Answer requests for as long as the future is polled. There are so many connections at a time that no client can
+/// take the sockets of the others, and each has a bound in time.
+pub async fn serve(listener: TcpListener, source: Arc<dyn Source>, options: Options) {
+    let router = router(source, options);
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        // The semaphore is never closed.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let service = router.clone().layer(Extension(ConnectInfo(peer)));
+                tokio::spawn(async move {
+                    answer(stream, service).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "an HTTP connection could not be accepted");
+                tokio::time::sleep(BREATH).await;
+            }
+        }
+    }
+}
+
+/// Answer the requests of one connection.
+async fn answer(stream: TcpStream, service: Router) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIME)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    // Its client went, or was too slow: there is nobody to tell.
+    let _ = timeout(CONNECTION_TIME, connection).await;
 }
 
 /// All addresses of the port.

@@ -131,11 +131,7 @@ fn serve_http(config: &Config, broker: &Arc<Broker>) -> Result<JoinHandle<()>, S
     tracing::info!("HTTP listening on {}", http.local_addr()?);
     let options = fairlead_management::Options { queue_metrics: config.metrics.queues_in_detail as usize };
     let source = Arc::clone(broker);
-    Ok(tokio::spawn(async move {
-        if let Err(error) = fairlead_management::serve(http, source, options).await {
-            tracing::error!(%error, "the HTTP port is closed");
-        }
-    }))
+    Ok(tokio::spawn(fairlead_management::serve(http, source, options)))
 }
 
 /// Read the configuration again: all of it that a running broker can take, or nothing.

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import urllib.error
 import urllib.request
 from collections import namedtuple
@@ -200,6 +201,18 @@ def test_close_tells_the_client_why(connect, names):
         pump_until(connection, lambda: False, "connection.close")
     until(lambda: not shown(), "the connection is gone")
     assert ask(path, "DELETE").code == 404
+
+
+def test_clients_that_ask_nothing_do_not_keep_others_out():
+    host, port = BASE.removeprefix("http://").rsplit(":", 1)
+    silent = [socket.create_connection((host, int(port)), timeout=15) for _ in range(200)]
+    try:
+        for one in silent:
+            one.sendall(b"GET /metr")
+        assert ask("/health/live").code == 200
+    finally:
+        for one in silent:
+            one.close()
 
 
 @pytest.mark.parametrize(
