@@ -365,7 +365,7 @@ impl Connection {
             self.detach(&consumer, now);
         }
         for session in std::mem::take(&mut self.sessions) {
-            self.end_session(&session);
+            self.end_session(&session, now);
         }
         let mut waiting = self.waiting(|_| true);
         waiting.extend_from_slice(unsettled);

@@ -20,6 +20,9 @@ use std::sync::Arc;
 /// Bodies above this many bytes that go to several queues are shared by them; up to it each has a copy.
 const SHARE_ABOVE: usize = 1024;
 
+/// Placements that a thread keeps room for between batches.
+const PLACEMENTS_KEPT: usize = 64 * 1024;
+
 /// Groups that are searched one by one; beyond, by a map.
 const FEW_GROUPS: usize = 16;
 
@@ -411,5 +414,7 @@ impl BatchScratch {
         self.ordered.clear();
         self.refused.clear();
         self.missed.clear();
+        self.placements.shrink_to(PLACEMENTS_KEPT);
+        self.ordered.shrink_to(PLACEMENTS_KEPT);
     }
 }

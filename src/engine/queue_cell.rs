@@ -23,6 +23,9 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// A consumer's place, and where its deliveries go.
+type Link = (Slot, Arc<Outbox>);
+
 /// A queue and what surrounds it.
 #[derive(Debug)]
 pub(crate) struct QueueCell {
@@ -39,7 +42,7 @@ pub(crate) struct QueueCell {
 struct Inner {
     queue: Queue,
     /// Outboxes by consumer slot.
-    links: Vec<Option<Arc<Outbox>>>,
+    links: Vec<Option<Link>>,
     windows: Windows,
     /// Bytes that the broker's gauge knows of.
     memory: i64,
@@ -70,7 +73,7 @@ const NONE_SERVED: u64 = u64::MAX - 1;
 pub(crate) struct Entered<'a> {
     pub(crate) queue: &'a mut Queue,
     pub(crate) turn: Turn<'a, NoLog, Windows>,
-    links: &'a mut Vec<Option<Arc<Outbox>>>,
+    links: &'a mut Vec<Option<Link>>,
 }
 
 impl Entered<'_> {
@@ -79,13 +82,14 @@ impl Entered<'_> {
         if self.links.len() <= slot.index() {
             self.links.resize_with(slot.index() + 1, || None);
         }
-        self.links[slot.index()] = Some(Arc::clone(outbox));
+        self.links[slot.index()] = Some((slot, Arc::clone(outbox)));
     }
 
     /// The consumer in that slot has gone.
     pub(crate) fn unlink(&mut self, slot: Slot) {
         if let Some(link) = self.links.get_mut(slot.index()) {
-            *link = None;
+            // A later consumer may have its place by now.
+            link.take_if(|(holder, _)| *holder == slot);
         }
         if self.links.iter().all(Option::is_none) {
             *self.links = Vec::new();
@@ -186,7 +190,7 @@ impl Inner {
         loop {
             let links = &self.links;
             effects.drain_deliveries(|slot, batch| {
-                match links.get(slot.index()).and_then(Option::as_deref).map(|outbox| outbox.deliver(batch)) {
+                match outbox_of(links, slot).map(|outbox| outbox.deliver(batch)) {
                     Some(Ok(waker)) => wakers.extend(waker),
                     _ => undeliverable.push(std::mem::take(batch)),
                 }
@@ -231,8 +235,13 @@ fn unsettled_of(batch: &DeliveryBatch) -> Vec<(Sequence, Option<Slot>)> {
         .collect()
 }
 
-fn tell_cancelled(links: &[Option<Arc<Outbox>>], gone: &Cancelled) -> Option<std::task::Waker> {
-    let outbox = links.get(gone.slot.index())?.as_deref()?;
+fn outbox_of(links: &[Option<Link>], slot: Slot) -> Option<&Outbox> {
+    let (holder, outbox) = links.get(slot.index())?.as_ref()?;
+    (*holder == slot).then_some(outbox)
+}
+
+fn tell_cancelled(links: &[Option<Link>], gone: &Cancelled) -> Option<std::task::Waker> {
+    let outbox = outbox_of(links, gone.slot)?;
     outbox.tell(Event::ConsumerCancelled { session: gone.session, consumer: gone.consumer }).ok()?
 }
 

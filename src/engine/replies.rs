@@ -47,9 +47,11 @@ impl Replies {
         self.queues.store(Arc::new(next));
     }
 
-    pub(crate) fn remove(&self, token: &str) {
+    /// Take an address away; its queue is to be deleted.
+    pub(crate) fn remove(&self, token: &str) -> Option<Arc<QueueCell>> {
         let _writer = self.writer.lock();
-        let next = self.queues.load().remove(token);
-        self.queues.store(Arc::new(next));
+        let before = self.queues.load();
+        self.queues.store(Arc::new(before.remove(token)));
+        before.get(token).cloned()
     }
 }

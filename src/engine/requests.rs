@@ -161,6 +161,10 @@ impl Connection {
         let (decision, created) = self.broker.declare_queue(&host, name, settings, self.id, now)?;
         if let Some(cell) = created {
             if settings.is_some_and(|settings| settings.exclusive.is_some()) {
+                if self.exclusive.len() == self.exclusive.capacity() {
+                    // Those that went by themselves, before the list grows.
+                    self.exclusive.retain(|cell| self.broker.queues.get(cell.id()).is_some());
+                }
                 self.exclusive.push(cell);
             }
             return Ok(Reply::Queue { name: name.to_owned(), messages: 0, consumers: 0 });
@@ -269,18 +273,28 @@ impl Connection {
         let consumer = &mut self.consumers[at];
         consumer.cancelled = true;
         let (session, cell) = (consumer.session, consumer.cell.id());
-        self.drop_reply_address(session, |address| address.id() == cell);
+        self.drop_reply_address(session, now, |address| address.id() == cell);
     }
 
     /// The session's reply address goes, if it is the one.
-    fn drop_reply_address(&mut self, session: SessionId, is: impl Fn(&QueueCell) -> bool) {
+    fn drop_reply_address(&mut self, session: SessionId, now: Time, is: impl Fn(&QueueCell) -> bool) {
         let Ok(at) = self.sessions.binary_search_by_key(&session, |session| session.id) else { return };
         let session = &mut self.sessions[at];
         if let Some(token) = &session.reply_token
             && self.broker.replies.get(token).is_some_and(|cell| is(&cell))
         {
-            self.broker.replies.remove(token);
-            session.reply_token = None;
+            let token = session.reply_token.take();
+            self.remove_reply_address(token.as_deref(), now);
+        }
+    }
+
+    /// Replies that still wait go with their address, and what comes later finds it gone.
+    fn remove_reply_address(&self, token: Option<&str>, now: Time) {
+        if let Some(cell) = token.and_then(|token| self.broker.replies.remove(token)) {
+            self.enter(&cell, now, |q| {
+                // Without conditions, and once only: nothing can stand against it.
+                let _ = q.queue.delete(false, false, &mut q.turn);
+            });
         }
     }
 
@@ -320,20 +334,20 @@ impl Connection {
         for consumer in &gone {
             self.detach(consumer, now);
         }
-        unsettled.splice(0..0, self.waiting(|other| other == session));
+        // What answers a Get is walked yet, and its adapter gives it back then.
+        let of_consumers = self.waiting(|other| other == session).into_iter();
+        unsettled.splice(0..0, of_consumers.filter(|delivery| delivery.consumer.is_some()));
         self.settle_all(Outcome::Released { delivered: true }, unsettled, now);
         self.no_longer_walking();
         if let Ok(at) = self.sessions.binary_search_by_key(&session, |session| session.id) {
             let session = self.sessions.remove(at);
-            self.end_session(&session);
+            self.end_session(&session, now);
         }
     }
 
     /// What is left of a session once its consumers are gone.
-    pub(crate) fn end_session(&mut self, session: &Session) {
-        if let Some(token) = &session.reply_token {
-            self.broker.replies.remove(token);
-        }
+    pub(crate) fn end_session(&mut self, session: &Session, now: Time) {
+        self.remove_reply_address(session.reply_token.as_deref(), now);
         self.broker.memory_changed(-(session.held_bytes as i64));
         self.broker.counters.add(Counter::SessionsClosed, 1);
     }

@@ -48,6 +48,11 @@ pub struct Fetch {
     pub length: u32,
 }
 
+/// Memory that a bucket may keep, in bytes: what one exchange with an outbox needs.
+const BUCKET_KEEP: usize = 640 * 1024;
+/// Buckets that are kept; a queue with more consumers makes the others anew.
+const BUCKETS_KEPT: usize = 64;
+
 /// Everything one or more steps of one queue asked for.
 #[derive(Debug, Default)]
 pub struct Effects {
@@ -85,8 +90,9 @@ impl Effects {
             if !bucket.is_empty() {
                 take(slot, bucket);
             }
-            bucket.clear(usize::MAX);
+            bucket.clear(BUCKET_KEEP);
         }
+        self.buckets.truncate(BUCKETS_KEPT);
     }
 
     /// Whether any consumer has been served.

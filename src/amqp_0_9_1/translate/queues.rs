@@ -10,6 +10,9 @@ use fairlead_kernel::settings::{Argument, Limits, Order, Overflow, QueueKind, Qu
 /// Longest time that a timer argument may say, in milliseconds.
 const MILLISECONDS_MAX: i64 = 0xffff_ffff;
 
+/// Octets of an exchange's name or of a routing key: both are short strings in every delivery.
+const SHORT_STRING_MAX: usize = 255;
+
 /// Highest x-max-priority: levels are 0 to it.
 const PRIORITY_MAX: i64 = 255;
 
@@ -93,6 +96,14 @@ impl Arguments<'_> {
     fn limits(&self, kind: QueueKind) -> Result<Limits, Fault> {
         let dead_letter_exchange = self.name("x-dead-letter-exchange")?;
         let dead_letter_key = self.text("x-dead-letter-routing-key")?;
+        for (argument, text) in [
+            ("x-dead-letter-exchange", &dead_letter_exchange),
+            ("x-dead-letter-routing-key", &dead_letter_key),
+        ] {
+            if text.as_ref().is_some_and(|text| text.len() > SHORT_STRING_MAX) {
+                return Err(self.fault(argument, "\"longer than 255 octets\""));
+            }
+        }
         if dead_letter_key.is_some() && dead_letter_exchange.is_none() {
             return Err(self.fault("x-dead-letter-routing-key", "routing_key_but_no_dlx_defined"));
         }

@@ -7,7 +7,7 @@
 use fairlead_amqp_0_9_1::codec::frame;
 use fairlead_amqp_0_9_1::connection::{Batch, Connection as Adapter, ProtocolError, Scope};
 use fairlead_engine::counters::Counter;
-use fairlead_engine::{Broker, Connection, Description, Entry, SessionDescription};
+use fairlead_engine::{Broker, Connection, Description, Entry, LOW_ON_MEMORY, SessionDescription};
 use fairlead_kernel::Time;
 use fairlead_kernel::output::Output;
 use fairlead_kernel::session::{Event, Publish, Request, Unsettled};
@@ -25,6 +25,8 @@ pub struct Amqp091 {
     entry: Arc<Entry>,
     /// Something that operators see has changed.
     changed: bool,
+    /// As the adapter was told last.
+    held_back: bool,
 }
 
 thread_local! {
@@ -48,7 +50,7 @@ fn give_back(batch: Batch<'_>) {
 impl Amqp091 {
     /// An adapter at the start of its connection.
     pub fn new(adapter: Adapter, broker: Arc<Broker>, entry: Arc<Entry>) -> Amqp091 {
-        Amqp091 { adapter, broker, entry, changed: false }
+        Amqp091 { adapter, broker, entry, changed: false, held_back: false }
     }
 
     pub(super) fn wants_input(&self) -> bool {
@@ -150,7 +152,20 @@ impl Amqp091 {
         }
     }
 
+    pub(super) fn hold_publishes(&mut self, hold: bool, now: Time) {
+        if hold != self.held_back {
+            self.held_back = hold;
+            self.changed = true;
+            let event = if hold { Event::Blocked { reason: LOW_ON_MEMORY } } else { Event::Unblocked };
+            self.adapter.handle_event(event, now);
+        }
+    }
+
     pub(super) fn handle_event(&mut self, event: Event, now: Time) {
+        if matches!(event, Event::Blocked { .. } | Event::Unblocked) {
+            // It has woken the connection, which has asked by now; the event itself may be late.
+            return;
+        }
         self.changed |= !matches!(event, Event::Confirmed { .. } | Event::Returned { .. });
         self.adapter.handle_event(event, now);
     }

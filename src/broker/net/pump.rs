@@ -131,6 +131,7 @@ impl Pump {
 
     fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Turn>> {
         let now = self.broker.clock().now();
+        self.protocol.hold_publishes(self.engine.is_blocked(), now);
         let mut moved = match self.read(context, now)? {
             Poll::Ready(Some(end)) => return Poll::Ready(Ok(Turn::End(end))),
             Poll::Ready(None) => true,
@@ -169,6 +170,10 @@ impl Pump {
             return Ok(Poll::Pending);
         }
         let frame_max = self.protocol.frame_max();
+        if self.input.bytes().len() >= frame_max {
+            // A whole frame is there, or one that is too large: it comes first.
+            return Ok(Poll::Pending);
+        }
         let Poll::Ready(read) = self.input.poll_read(context, &mut self.stream, frame_max) else {
             return Ok(Poll::Pending);
         };

@@ -219,3 +219,57 @@ fn direct_replies_reach_the_address_while_it_lives() {
     assert!(server.ask(check).is_err());
     assert!(matches!(server.publish(&[reply])[..], [Event::Returned { .. }]));
 }
+
+#[test]
+fn the_end_of_a_cancelled_consumer_leaves_its_successor_alone() {
+    let broker = broker();
+    let mut first = Client::new(&broker);
+    first.declare("q", QueueSettings::default()).unwrap();
+    let consumer = first.consume("q", acknowledging(None));
+    let now = first.now;
+    // Carried out, and its answer not walked yet.
+    assert_eq!(first.connection.execute(ONE, Request::Unsubscribe { consumer }, now), None);
+    let mut second = Client::new(&broker);
+    second.consume("q", acknowledging(None));
+    first.connection.end(&[], now);
+    second.publish(&[publish("", "q", "x")]);
+    assert_eq!(second.bodies(), ["x"]);
+}
+
+#[test]
+fn a_reply_address_takes_its_memory_with_it() {
+    let broker = broker();
+    for _ in 0..3 {
+        let mut client = Client::new(&broker);
+        let request = Request::SubscribeReplies {
+            consumer: ConsumerId(1),
+            token: "token".to_owned(),
+            tag: "t".to_owned(),
+        };
+        client.ask(request).unwrap();
+        let key = format!("{}token", crate::REPLY_PREFIX);
+        let body = "x".repeat(1000);
+        let replies: Vec<_> = (0..2000).map(|_| publish("", &key, &body)).collect();
+        let now = client.now;
+        let mut events = Vec::new();
+        Client::new(&broker).connection.publish_batch(&replies, now, &mut events);
+        assert!(broker.memory.used() > 500_000, "more wait than the outbox takes");
+        client.connection.end(&[], now);
+        assert_eq!(broker.memory.used(), 0);
+    }
+}
+
+#[test]
+fn exclusive_queues_that_went_by_themselves_are_forgotten() {
+    let broker = broker();
+    let mut client = Client::new(&broker);
+    let id = client.connection.id();
+    for number in 0..100 {
+        let name = format!("q{number}");
+        let settings = QueueSettings { exclusive: Some(id), auto_delete: true, ..Default::default() };
+        client.declare(&name, settings).unwrap();
+        let consumer = client.consume(&name, settled());
+        client.ask(Request::Unsubscribe { consumer }).unwrap();
+    }
+    assert!(client.connection.exclusive.len() < 20, "{}", client.connection.exclusive.len());
+}

@@ -245,3 +245,15 @@ def test_consumers_of_a_closed_channel_are_gone(connection, queue):
     assert consumers(other, queue) == 1
     channel.close()
     until(lambda: consumers(other, queue) == 0, "the consumer's end")
+
+
+@pytest.mark.fairlead_only("RabbitMQ takes it, and no delivery can carry it")
+@pytest.mark.parametrize("argument", ["x-dead-letter-exchange", "x-dead-letter-routing-key"])
+def test_dead_letter_names_fit_into_a_delivery(connection, names, argument):
+    queue = names.queue()
+    arguments = {"x-dead-letter-exchange": "amq.fanout", argument: "k" * 256}
+    text = f"PRECONDITION_FAILED - invalid arg '{argument}' for queue '{queue}' in vhost '/': \"longer than 255 octets\""
+    with channel_refused(406, text):
+        connection.channel().queue_declare(queue, arguments=arguments)
+    arguments[argument] = "k" * 255
+    connection.channel().queue_declare(queue, arguments=arguments)
