@@ -1,7 +1,8 @@
 //! The deliveries of a session that wait to be settled, across queues, in the order of their tags.
 //!
-//! Tags rise by one, so the list is a window that slides: settled places inside it are holes until the
-//! front moves past them. `multiple`, sequence sets and disposition ranges are one walk.
+//! A settled delivery leaves a hole; holes go when they are at the front, or when there are more of them than of
+//! deliveries that wait, so that one that waits for ever costs no more than itself. `multiple`, sequence sets and
+//! disposition ranges are one walk.
 
 use crate::ids::{ConsumerId, QueueId, Sequence, Time};
 use std::collections::VecDeque;
@@ -17,14 +18,25 @@ pub struct Unsettled {
     pub consumer: Option<ConsumerId>,
 }
 
-/// The window of a session's deliveries; tags start at 1.
+/// Holes that are left alone, however few deliveries wait.
+const HOLES: usize = 64;
+
+/// A delivery under its tag, with the time it left.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    tag: u64,
+    time: Time,
+    /// `None` is settled: a hole.
+    delivery: Option<Unsettled>,
+}
+
+/// A session's deliveries that wait; tags start at 1.
 #[derive(Debug, Default)]
 pub struct UnsettledDeliveries {
-    /// Deliveries with the time they left, from tag `first` on; `None` is settled.
-    window: VecDeque<Option<(Unsettled, Time)>>,
-    /// Tag of the window's front, less one.
-    before_first: u64,
-    /// How many of the window are not holes.
+    /// By tag; the first one waits.
+    places: VecDeque<Place>,
+    last_tag: u64,
+    /// How many places are not holes.
     count: usize,
 }
 
@@ -42,20 +54,19 @@ impl UnsettledDeliveries {
     }
 
     /// Give the next tag to a delivery that waits.
+    #[inline]
     pub fn push(&mut self, delivery: Unsettled, now: Time) -> u64 {
-        self.window.push_back(Some((delivery, now)));
+        self.last_tag += 1;
+        self.places.push_back(Place { tag: self.last_tag, time: now, delivery: Some(delivery) });
         self.count += 1;
-        self.before_first + self.window.len() as u64
+        self.last_tag
     }
 
     /// Give the next tag to a delivery that nobody waits for.
+    #[inline]
     pub fn push_settled(&mut self) -> u64 {
-        if self.window.is_empty() {
-            self.before_first += 1;
-            return self.before_first;
-        }
-        self.window.push_back(None);
-        self.before_first + self.window.len() as u64
+        self.last_tag += 1;
+        self.last_tag
     }
 
     /// Take one delivery out; `None` if that tag was never given or is settled.
@@ -65,76 +76,89 @@ impl UnsettledDeliveries {
 
     /// Take all up to and including `tag` into `into`; false if there was none at that tag or before.
     pub fn take_up_to(&mut self, tag: u64, into: &mut Vec<Unsettled>) -> bool {
-        let given = self.before_first + self.window.len() as u64;
-        if tag > given {
+        if tag > self.last_tag {
             return false;
         }
         let before = into.len();
-        let places = usize::try_from(tag.saturating_sub(self.before_first)).unwrap_or(usize::MAX);
-        into.extend(self.window.drain(..places).flatten().map(|(delivery, _)| delivery));
-        self.before_first += places as u64;
+        let end = self.behind(tag);
+        into.extend(self.places.drain(..end).filter_map(|place| place.delivery));
         self.count -= into.len() - before;
-        self.drop_front_holes();
+        self.drop_holes();
         into.len() > before
     }
 
     /// Take one delivery out together with the time it left, so that [`Self::put_back`] can undo it.
     pub fn take_with_time(&mut self, tag: u64) -> Option<(Unsettled, Time)> {
-        let index = usize::try_from(tag.checked_sub(self.before_first + 1)?).ok()?;
-        let taken = self.window.get_mut(index)?.take()?;
+        let index = self.behind(tag).checked_sub(1)?;
+        let place = self.places.get_mut(index).filter(|place| place.tag == tag)?;
+        let taken = (place.delivery.take()?, place.time);
         self.count -= 1;
-        self.drop_front_holes();
+        self.drop_holes();
         Some(taken)
     }
 
     /// Tags that wait, up to and including `tag`, in order.
     pub fn tags_up_to(&self, tag: u64) -> impl Iterator<Item = u64> {
-        let places = usize::try_from(tag.saturating_sub(self.before_first)).unwrap_or(usize::MAX);
-        let tags = self.before_first + 1..;
-        self.window.iter().take(places).zip(tags).filter(|(place, _)| place.is_some()).map(|(_, tag)| tag)
+        let waiting = self.places.iter().take(self.behind(tag)).filter(|place| place.delivery.is_some());
+        waiting.map(|place| place.tag)
     }
 
     /// The last tag that was given; 0 before the first.
     #[must_use]
     pub fn last_tag(&self) -> u64 {
-        self.before_first + self.window.len() as u64
+        self.last_tag
     }
 
     /// Undo [`Self::take_with_time`]: the delivery waits again under its tag.
     pub fn put_back(&mut self, tag: u64, delivery: Unsettled, time: Time) {
-        debug_assert!(tag >= 1 && tag <= self.last_tag(), "a tag that was never given");
-        while self.before_first >= tag {
-            self.window.push_front(None);
-            self.before_first -= 1;
-        }
-        let index = usize::try_from(tag - self.before_first - 1).unwrap_or(usize::MAX);
-        if let Some(place @ None) = self.window.get_mut(index) {
-            *place = Some((delivery, time));
-            self.count += 1;
+        debug_assert!(tag >= 1 && tag <= self.last_tag, "a tag that was never given");
+        let place = Place { tag, time, delivery: Some(delivery) };
+        let behind = self.behind(tag);
+        match behind.checked_sub(1).and_then(|index| self.places.get_mut(index)) {
+            Some(found) if found.tag == tag => {
+                self.count += usize::from(found.delivery.is_none());
+                *found = place;
+            }
+            _ => {
+                self.places.insert(behind, place);
+                self.count += 1;
+            }
         }
     }
 
     /// Take all.
     pub fn take_all(&mut self) -> Vec<Unsettled> {
         let mut all = Vec::with_capacity(self.count);
-        let last = self.before_first + self.window.len() as u64;
-        self.take_up_to(last, &mut all);
+        self.take_up_to(self.last_tag, &mut all);
         all
     }
 
     /// When the oldest that waits was delivered.
     #[must_use]
     pub fn oldest(&self) -> Option<Time> {
-        self.window.front().and_then(|place| place.map(|(_, time)| time))
+        self.places.front().map(|place| place.time)
     }
 
-    fn drop_front_holes(&mut self) {
-        while let Some(None) = self.window.front() {
-            self.window.pop_front();
-            self.before_first += 1;
+    /// Index behind the last place with a tag up to `tag`; at once where tags have no gaps.
+    #[inline]
+    fn behind(&self, tag: u64) -> usize {
+        let Some(first) = self.places.front() else { return 0 };
+        let guess = usize::try_from(tag.saturating_sub(first.tag)).unwrap_or(usize::MAX);
+        match self.places.get(guess) {
+            Some(place) if place.tag == tag => guess + 1,
+            _ => self.places.partition_point(|place| place.tag <= tag),
         }
-        if self.window.is_empty() {
-            self.window.shrink_to(64);
+    }
+
+    fn drop_holes(&mut self) {
+        while self.places.front().is_some_and(|place| place.delivery.is_none()) {
+            self.places.pop_front();
+        }
+        if self.places.len() > 2 * self.count + HOLES {
+            self.places.retain(|place| place.delivery.is_some());
+        }
+        if self.places.is_empty() {
+            self.places.shrink_to(64);
         }
     }
 }
@@ -171,6 +195,7 @@ mod tests {
         assert_eq!(list.last_tag(), 8);
         assert_eq!(list.push(delivery(9), Time(9)), 9);
     }
+
     #[test]
     fn what_was_taken_can_be_put_back_in_its_place() {
         let mut list = UnsettledDeliveries::default();
@@ -187,5 +212,22 @@ mod tests {
         }
         assert_eq!((list.len(), list.oldest(), list.last_tag()), (3, Some(Time(1)), 4));
         assert_eq!(list.take_all(), vec![delivery(1), delivery(3), delivery(4)]);
+    }
+
+    #[test]
+    fn one_that_waits_for_ever_costs_no_more_than_itself() {
+        let mut list = UnsettledDeliveries::default();
+        list.push(delivery(1), Time(1));
+        for n in 2..=10_000 {
+            let tag = if n % 3 == 0 { list.push_settled() } else { list.push(delivery(n), Time(n)) };
+            assert_eq!(tag, n);
+            assert_eq!(list.take(tag).is_some(), n % 3 != 0);
+        }
+        assert!(list.places.len() <= HOLES + 2, "{}", list.places.len());
+        list.push(delivery(10_001), Time(0));
+        assert_eq!(list.take(9_999), None);
+        assert_eq!(list.tags_up_to(u64::MAX).collect::<Vec<_>>(), [1, 10_001]);
+        list.put_back(5_000, delivery(5_000), Time(5));
+        assert_eq!(list.take_all(), vec![delivery(1), delivery(5_000), delivery(10_001)]);
     }
 }
