@@ -11,7 +11,7 @@ use crate::scratch::{Group, Scratch, recycle};
 use crate::settle::by_queue;
 use fairlead_kernel::message::Message;
 use fairlead_kernel::queue::Delivered;
-use fairlead_kernel::refusal::{Bound, Resource};
+use fairlead_kernel::refusal::Bound;
 use fairlead_kernel::session::{Event, Outcome, Publish, Unsettled};
 use fairlead_kernel::{Refusal, SessionId, Time};
 use std::collections::BTreeMap;
@@ -45,7 +45,8 @@ impl Connection {
     /// Keep a publish for its transaction's end.
     pub(crate) fn hold(&mut self, publish: &Publish<'_>) -> Result<(), Refusal> {
         let limit = self.broker.settings().transaction_bytes;
-        self.check_exchange(publish.message.exchange)?;
+        // One that cannot be taken is refused when it comes, not at the end.
+        self.opened()?.topology().check_publish(publish.message.exchange)?;
         let bytes = (publish.message.body.len() + publish.message.head.len()) as u64 + OVERHEAD;
         let session = self.session(publish.session);
         if session.held_bytes + bytes > limit {
@@ -61,15 +62,6 @@ impl Connection {
         });
         self.broker.memory_changed(bytes as i64);
         Ok(())
-    }
-
-    /// A publish that cannot be taken is refused when it comes, not at the end.
-    fn check_exchange(&self, name: &str) -> Result<(), Refusal> {
-        match self.opened()?.topology().exchange(name) {
-            None => Err(Refusal::NotFound(Resource::Exchange, name.to_owned())),
-            Some(found) if found.settings().internal => Err(Refusal::Internal(name.to_owned())),
-            Some(_) => Ok(()),
-        }
     }
 
     /// Forget the open transaction's publishes.

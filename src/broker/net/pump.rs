@@ -3,7 +3,8 @@
 //! A turn: read once, handle every complete frame, take the outbox, encode deliveries and replies into a bounded
 //! output, write it with one vectored call. After a turn that moved something the task yields, else one busy
 //! connection starves the others (measured: 30 to 1), and twice when its publishes outran their consumers; after
-//! one that did not it gives its read buffer back and waits for the socket, the outbox or the timer, whichever comes first.
+//! one that did not it gives its read buffer back and waits for the socket, the outbox or the timer, whichever
+//! comes first.
 
 use crate::net::input::Input;
 use crate::net::protocol::Protocol;

@@ -63,12 +63,20 @@ impl Topology {
         message: &Routable<'_>,
         targets: &mut Targets,
     ) -> Result<Routed, Refusal> {
+        let found = self.check_publish(exchange)?;
+        self.route_from(found, message, targets)
+            .ok_or(Refusal::TooMany { bound: Bound::RoutingSteps, limit: STEPS_MAX })
+    }
+
+    /// The exchange, if clients may publish to it.
+    ///
+    /// # Errors
+    /// `NotFound` or `Internal`.
+    pub fn check_publish(&self, exchange: &str) -> Result<&ExchangeRecord, Refusal> {
         match self.exchanges.get(exchange) {
             None => Err(Refusal::NotFound(Resource::Exchange, exchange.to_owned())),
             Some(found) if found.settings.internal => Err(Refusal::Internal(exchange.to_owned())),
-            Some(found) => self
-                .route_from(found, message, targets)
-                .ok_or(Refusal::TooMany { bound: Bound::RoutingSteps, limit: STEPS_MAX }),
+            Some(found) => Ok(found),
         }
     }
 
