@@ -1,7 +1,7 @@
 //! A connection as the engine sees it: its sessions, its consumers, and what waits for it.
 //!
 //! It belongs to one task. That task gives publishes and requests in, and walks what comes out:
-//! [`Connection::next_event`] and [`Connection::next_delivery`] until neither gives more, then
+//! [`Connection::next_event`] and [`Connection::walk_deliveries`] until neither gives more, then
 //! [`Connection::delivered`] returns the consumers' credit. When the connection ends, by its protocol or by
 //! accident, [`Connection::end`] (or dropping it) gives everything back.
 
@@ -19,6 +19,7 @@ use fairlead_kernel::effect::Slot;
 use fairlead_kernel::session::{Delivery, Event, Outcome, Unsettled};
 use fairlead_kernel::settings::ConsumerSettings;
 use fairlead_kernel::{ConnectionId, ConsumerId, SessionId, Time};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -46,8 +47,6 @@ pub struct Connection {
     parcel: Parcel,
     /// Bytes of messages that have not wholly arrived.
     incomplete: u64,
-    /// The consumer of the delivery that was given last.
-    walking: Option<ConsumerId>,
     ended: bool,
 }
 
@@ -100,7 +99,6 @@ impl Connection {
             outpaces: false,
             parcel: Parcel::default(),
             incomplete: 0,
-            walking: None,
             ended: false,
         }
     }
@@ -162,25 +160,15 @@ impl Connection {
         Some(event)
     }
 
-    /// The next delivery, unless events come before it. Those of consumers that went with their session are
-    /// passed over: they were given back.
+    /// Walk the deliveries that come before the next event, until `each` breaks off. Those of consumers that
+    /// went with their session are passed over: they were given back.
     #[inline]
-    pub fn next_delivery(&mut self) -> Option<Delivery<'_>> {
+    pub fn walk_deliveries<'a>(&'a mut self, each: impl FnMut(&Delivery<'a>) -> ControlFlow<()>) {
         if self.parcel.is_empty() && !self.take() {
-            return None;
+            return;
         }
-        while let Some(consumer) = self.parcel.upcoming() {
-            if consumer == self.walking || self.is_known(consumer) {
-                self.walking = consumer;
-                return self.parcel.next_delivery();
-            }
-            let _ = self.parcel.next_delivery();
-        }
-        None
-    }
-
-    fn is_known(&self, consumer: Option<ConsumerId>) -> bool {
-        consumer.is_none_or(|consumer| self.consumer(consumer).is_some())
+        let Connection { parcel, consumers, .. } = self;
+        parcel.walk(|id| consumers.binary_search_by_key(&id, |consumer| consumer.id).is_ok(), each);
     }
 
     /// Put the outbox's contents into the empty parcel.
@@ -291,7 +279,6 @@ impl Connection {
     pub(crate) fn forget_consumer(&mut self, id: ConsumerId) -> Option<Consumer> {
         let at = self.consumers.binary_search_by_key(&id, |consumer| consumer.id).ok()?;
         let consumer = self.consumers.remove(at);
-        self.walking = None;
         if self.consumers.is_empty() {
             self.consumers = Vec::new();
         }
@@ -303,8 +290,7 @@ impl Connection {
         let gone = |consumer: &Consumer| consumer.cancelled && consumer.session == session;
         if self.consumers.iter().any(gone) {
             self.consumers.retain(|consumer| !gone(consumer));
-            self.walking = None;
-        }
+            }
     }
 
     /// Detach a consumer from its queue; it stays known until forgotten.
@@ -321,11 +307,6 @@ impl Connection {
                 q.turn.windows.set(self.id, session, None);
             }
         });
-    }
-
-    /// Consumers have gone: the next delivery may be one of theirs.
-    pub(crate) fn no_longer_walking(&mut self) {
-        self.walking = None;
     }
 
     /// Publish what operators see; the consumers are filled in here.

@@ -9,6 +9,7 @@ use fairlead_kernel::effect::{DeliveryBatch, DeliveryCursor, Run};
 use fairlead_kernel::session::{Delivery, Event};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
@@ -166,14 +167,37 @@ impl Parcel {
         }
     }
 
-    /// The next delivery, if it comes before the next event.
+    /// Deliveries before the next event.
     #[inline]
-    pub fn next_delivery(&mut self) -> Option<Delivery<'_>> {
-        if self.contents.events.front().is_some_and(|(before, _)| *before <= self.walked) {
-            return None;
+    fn before_event(&self) -> usize {
+        self.contents.events.front().map_or(usize::MAX, |(before, _)| before.saturating_sub(self.walked))
+    }
+
+    /// Walk the deliveries before the next event, run by run, until `each` breaks off; those to consumers that
+    /// are not `known` are passed over. A Get is known.
+    #[inline]
+    pub(crate) fn walk<'a>(
+        &'a mut self,
+        known: impl Fn(ConsumerId) -> bool,
+        mut each: impl FnMut(&Delivery<'a>) -> ControlFlow<()>,
+    ) {
+        let mut left = self.before_event();
+        let Parcel { contents, cursor, walked, .. } = self;
+        let deliveries = &contents.deliveries;
+        let mut flow = ControlFlow::Continue(());
+        while left > 0 && flow.is_continue() && deliveries.enter_run(cursor) {
+            let consumer = deliveries.runs()[cursor.run].consumer;
+            let count = if consumer.is_none_or(&known) {
+                deliveries.walk_run(cursor, left, |delivery| {
+                    flow = each(delivery);
+                    flow
+                })
+            } else {
+                deliveries.walk_run(cursor, left, |_| ControlFlow::Continue(()))
+            };
+            *walked += count;
+            left -= count;
         }
-        self.walked += 1;
-        self.contents.deliveries.next(&mut self.cursor)
     }
 
     /// What has been walked since the last call, as runs.
@@ -192,21 +216,6 @@ impl Parcel {
             }
         }
         self.credited = self.cursor;
-    }
-
-    /// Whose the next delivery is, if one comes before the next event; `Some(None)` answers a Get.
-    #[inline]
-    pub(crate) fn upcoming(&self) -> Option<Option<ConsumerId>> {
-        if self.contents.events.front().is_some_and(|(before, _)| *before <= self.walked) {
-            return None;
-        }
-        let runs =
-            &self.contents.deliveries.runs()[self.cursor.run.min(self.contents.deliveries.runs().len())..];
-        match runs {
-            [run, next @ ..] if run.count == self.cursor.taken => next.first().map(|run| run.consumer),
-            [run, ..] => Some(run.consumer),
-            [] => None,
-        }
     }
 
     /// Look at the deliveries that have not been walked.

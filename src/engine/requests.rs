@@ -338,7 +338,6 @@ impl Connection {
         let of_consumers = self.waiting(|other| other == session).into_iter();
         unsettled.splice(0..0, of_consumers.filter(|delivery| delivery.consumer.is_some()));
         self.settle_all(Outcome::Released { delivered: true }, unsettled, now);
-        self.no_longer_walking();
         if let Ok(at) = self.sessions.binary_search_by_key(&session, |session| session.id) {
             let session = self.sessions.remove(at);
             self.end_session(&session, now);

@@ -58,6 +58,19 @@ pub struct MessageView<'a> {
 }
 
 impl MessageView<'_> {
+    /// Nothing, of nobody.
+    pub const EMPTY: MessageView<'static> = MessageView {
+        origin: Origin::Amqp091,
+        persistent: false,
+        publisher: ConnectionId(0),
+        exchange: "",
+        routing_key: "",
+        head: &[],
+        body: Body::Slice(&[]),
+        overlay: None,
+        shared: None,
+    };
+
     /// A message of its own with the same content; a shared one is only counted.
     #[must_use]
     pub fn to_shared(&self) -> Arc<Message> {

@@ -301,6 +301,9 @@ pub struct Delivery<'a> {
     pub tell_delivery_count: bool,
     /// For a Get: ready messages left behind.
     pub remaining: u64,
+    /// Session, consumer, exchange and routing key are those of the delivery that was walked just before: an
+    /// adapter may say again what it said of that.
+    pub alike: bool,
     /// The message.
     pub message: MessageView<'a>,
 }

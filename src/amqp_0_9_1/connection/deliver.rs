@@ -6,22 +6,50 @@
 use super::Connection;
 use super::replies::Then;
 use crate::channel::State;
-use crate::codec::frame::{ENVELOPE_SIZE, body_head, encode_body, encode_header, encode_method};
+use crate::codec::frame::{ENVELOPE_SIZE, HEAD_SIZE, body_head, encode_body, encode_header, encode_method};
 use crate::spec::{CLASS_BASIC, FRAME_END, FRAME_METHOD, ReplyCode, basic};
 use crate::translate::{delivered_head, needs_rewriting};
 use bytes::Bytes;
 use fairlead_kernel::ids::{ConsumerId, SessionId, Time};
 use fairlead_kernel::message::{Body, Message, MessageView};
 use fairlead_kernel::output::Output;
-use fairlead_kernel::session::{Delivery, Outcome, Request, Unsettled};
+use fairlead_kernel::session::{Delivery, Outcome, Request, Unsettled, UnsettledDeliveries};
 use std::sync::Arc;
 
 /// Bytes of the three frames of a small message that are neither names nor content, at most.
 const FRAMES: usize = 64;
+/// Bytes of basic.deliver's frame before its delivery tag, the consumer tag's own left out.
+const TAG_BEHIND: usize = HEAD_SIZE + 4 + 1;
 
 impl Connection {
-    /// Encode a delivery. One that its channel cannot take any more goes back to its queue.
+    /// Encode a delivery. One that its channel cannot take any more goes back to its queue. Where
+    /// [`Delivery::alike`] says so, the call before this one was for the delivery before it.
+    #[inline]
     pub fn deliver(&mut self, delivery: &Delivery<'_>, now: Time, output: &mut Output) {
+        if !delivery.alike || !self.deliver_again(delivery, now, output) {
+            self.repeat.forget();
+            self.deliver_any(delivery, now, output);
+        }
+    }
+
+    /// The short way, for a small message like the one before: false if this is none.
+    #[inline]
+    fn deliver_again(&mut self, delivery: &Delivery<'_>, now: Time, output: &mut Output) -> bool {
+        let message = &delivery.message;
+        let Body::Slice(body) = message.body else { return false };
+        if !self.repeat.fits(message.head, body)
+            || body.len() > payload_max(self.frame_max)
+            || needs_rewriting(message.head, message.overlay, told_count(delivery).is_some())
+        {
+            return false;
+        }
+        let Some(channel) = self.channels.get_mut(delivery.session.0) else { return false };
+        let tag = next_tag(&mut channel.unsettled, delivery, now);
+        output.inline(|out| self.repeat.put(out, tag, delivery.redelivered, message.head, body));
+        true
+    }
+
+    fn deliver_any(&mut self, delivery: &Delivery<'_>, now: Time, output: &mut Output) {
         self.timers.tell(now);
         self.timers.sent();
         self.poll_transmit(output);
@@ -35,16 +63,11 @@ impl Connection {
             Some(tag) => tag,
             None => None,
         };
-        let tag = if delivery.acknowledge {
-            let unsettled =
-                Unsettled { queue: delivery.queue, sequence: delivery.sequence, consumer: delivery.consumer };
+        if delivery.acknowledge {
             self.timers.watch_acknowledgements(self.config.acknowledgement_timeout);
-            channel.unsettled.push(unsettled, now)
-        } else {
-            channel.unsettled.push_settled()
-        };
-        let count =
-            (delivery.tell_delivery_count && delivery.delivery_count > 0).then_some(delivery.delivery_count);
+        }
+        let tag = next_tag(&mut channel.unsettled, delivery, now);
+        let count = told_count(delivery);
         let message = &delivery.message;
         match (consumer_tag, message.body) {
             (Some(consumer_tag), Body::Slice(body))
@@ -52,8 +75,13 @@ impl Connection {
                     && !needs_rewriting(message.head, message.overlay, count.is_some()) =>
             {
                 output.inline(|out| {
+                    let start = out.len();
                     put_deliver(out, number, consumer_tag, tag, delivery);
                     put_small_content(out, number, message.head, body);
+                    if !body.is_empty() {
+                        let frames = &out[start..out.len() - body.len() - 1];
+                        self.repeat.keep(frames, TAG_BEHIND + consumer_tag.len(), message.head.len());
+                    }
                 });
             }
             (Some(consumer_tag), _) => {
@@ -126,6 +154,23 @@ impl Connection {
         self.last_consumer = self.last_consumer.wrapping_add(1);
         ConsumerId(self.last_consumer)
     }
+}
+
+/// The tag of a delivery that goes out now.
+#[inline]
+fn next_tag(unsettled: &mut UnsettledDeliveries, delivery: &Delivery<'_>, now: Time) -> u64 {
+    if delivery.acknowledge {
+        let Delivery { queue, sequence, consumer, .. } = *delivery;
+        unsettled.push(Unsettled { queue, sequence, consumer }, now)
+    } else {
+        unsettled.push_settled()
+    }
+}
+
+/// The count of failed deliveries, if it is to be told.
+#[inline]
+fn told_count(delivery: &Delivery<'_>) -> Option<u16> {
+    (delivery.tell_delivery_count && delivery.delivery_count > 0).then_some(delivery.delivery_count)
 }
 
 /// basic.deliver, without the detours of the general encoder.

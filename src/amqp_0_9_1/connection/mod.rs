@@ -19,6 +19,7 @@ mod events;
 mod handshaking;
 mod methods;
 mod receive;
+mod repeat;
 mod replies;
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,7 @@ use closing::Ending;
 use fairlead_kernel::ids::{SessionId, Time};
 use fairlead_kernel::output::Output;
 use fairlead_kernel::session::{Request, Unsettled};
+use repeat::Repeat;
 use replies::Awaiting;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -79,6 +81,8 @@ pub struct Connection {
     /// Body bytes of messages that channels are collecting.
     incomplete_bytes: u64,
     replies: Output,
+    /// The delivery before the next.
+    repeat: Repeat,
     /// What has closed a channel or the connection, and was not asked for yet.
     faults: VecDeque<ProtocolError>,
     names: Names,
@@ -136,6 +140,7 @@ impl Connection {
             published: VecDeque::new(),
             incomplete_bytes: 0,
             replies: Output::default(),
+            repeat: Repeat::default(),
             faults: VecDeque::new(),
             names: Names::new(seed),
             last_consumer: 0,

@@ -12,6 +12,7 @@ use fairlead_kernel::Time;
 use fairlead_kernel::output::Output;
 use fairlead_kernel::session::{Event, Publish, Request, Unsettled};
 use std::cell::Cell;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// Publishes handled before the queues are entered: enough to spread the cost of a lock, few enough to stay in
@@ -179,15 +180,16 @@ impl Amqp091 {
         answers: &mut usize,
     ) -> bool {
         let mut any = false;
-        while output.pending() < bound {
-            let Some(delivery) = engine.next_delivery() else { break };
+        let adapter = &mut self.adapter;
+        engine.walk_deliveries(|delivery| {
             any = true;
             let before = output.pending();
-            self.adapter.deliver(&delivery, now, output);
+            adapter.deliver(delivery, now, output);
             if delivery.consumer.is_none() {
                 *answers += output.pending() - before;
             }
-        }
+            if output.pending() < bound { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
         if self.adapter.has_request() {
             self.carry_out(engine, now);
         }

@@ -11,10 +11,11 @@ mod transactions;
 use crate::auth::Authentication;
 use crate::{Broker, Connection, Endpoints, Settings};
 use fairlead_kernel::message::{Body, HeadReader, HeadReaders};
-use fairlead_kernel::session::{Event, Mechanism, Outcome, Publish, Reply, Request, Unsettled};
+use fairlead_kernel::session::{Delivery, Event, Mechanism, Outcome, Publish, Reply, Request, Unsettled};
 use fairlead_kernel::settings::{Binding, ConsumerSettings, Destination};
 use fairlead_kernel::settings::{MatchMode, QueueSettings};
 use fairlead_kernel::{ConsumerId, MessageView, Origin, QueueId, Refusal, Sequence, SessionId, Time, Value};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// The session that tests use unless they say otherwise.
@@ -125,6 +126,18 @@ pub(super) fn binding(source: &str, queue: &str, key: &str) -> Binding {
         key: key.to_owned(),
         match_mode: MatchMode::All,
         arguments: Vec::new(),
+    }
+}
+
+impl Connection {
+    /// The next delivery, unless events come before it.
+    fn next_delivery(&mut self) -> Option<Delivery<'_>> {
+        let mut found = None;
+        self.walk_deliveries(|delivery| {
+            found = Some(*delivery);
+            ControlFlow::Break(())
+        });
+        found
     }
 }
 

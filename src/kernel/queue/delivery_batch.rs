@@ -8,8 +8,9 @@ use super::chunk::Chunks;
 use super::labels::Labels;
 use super::packed::{self, Lengths};
 use crate::ids::{ConsumerId, QueueId, Sequence, SessionId};
-use crate::message::{Message, MessageView};
+use crate::message::{Body, Message, MessageView};
 use crate::session::Delivery;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// What a delivery costs of its consumer's transfer window besides its message: a record, and the
@@ -181,36 +182,78 @@ impl DeliveryBatch {
     }
 
     /// The delivery at the cursor, which moves on; `None` at the end.
+    pub fn next<'a>(&'a self, cursor: &mut DeliveryCursor) -> Option<Delivery<'a>> {
+        let mut found = None;
+        while found.is_none() && self.enter_run(cursor) {
+            self.walk_run(cursor, 1, |delivery| {
+                found = Some(*delivery);
+                ControlFlow::Break(())
+            });
+        }
+        found
+    }
+
+    /// Move the cursor to a run that is not at its end; false if there is none.
     #[inline]
-    pub fn next(&self, cursor: &mut DeliveryCursor) -> Option<Delivery<'_>> {
-        let record = self.records.get(cursor.record)?;
-        let mut run = self.runs.get(cursor.run)?;
-        while cursor.taken == run.count {
+    pub fn enter_run(&self, cursor: &mut DeliveryCursor) -> bool {
+        while let Some(run) = self.runs.get(cursor.run) {
+            if cursor.taken < run.count {
+                return true;
+            }
             cursor.run += 1;
             cursor.taken = 0;
             cursor.cost = 0;
-            run = self.runs.get(cursor.run)?;
         }
-        cursor.record += 1;
-        cursor.taken += 1;
-        cursor.cost += u64::from(record.cost);
-        Some(Delivery {
-            session: run.session,
-            consumer: run.consumer,
-            queue: run.queue,
-            sequence: record.sequence,
-            acknowledge: run.acknowledge,
-            redelivered: record.redelivered,
-            delivery_count: record.delivery_count,
-            tell_delivery_count: run.tell_delivery_count,
-            remaining: run.remaining,
-            message: match &record.source {
+        false
+    }
+
+    /// Walk what is left of the cursor's run, at most `most` deliveries, until `each` breaks off. What the
+    /// deliveries of a run have in common is read once; this is the hot path. Gives how many were walked.
+    #[inline]
+    pub fn walk_run<'a>(
+        &'a self,
+        cursor: &mut DeliveryCursor,
+        most: usize,
+        mut each: impl FnMut(&Delivery<'a>) -> ControlFlow<()>,
+    ) -> usize {
+        let Some(run) = self.runs.get(cursor.run) else { return 0 };
+        let most = most.min((run.count - cursor.taken) as usize);
+        let rest = self.records.get(cursor.record..).unwrap_or_default();
+        let mut delivery = run.delivery();
+        let mut label_of_last = None;
+        let (mut walked, mut cost) = (0, 0);
+        for record in rest.iter().take(most) {
+            walked += 1;
+            cost += u64::from(record.cost);
+            delivery.sequence = record.sequence;
+            delivery.redelivered = record.redelivered;
+            delivery.delivery_count = record.delivery_count;
+            match &record.source {
                 Source::Packed { offset, label } => {
-                    packed::view(&self.bytes[*offset as usize..], *label, &self.labels)
+                    let (head, body) = packed::contents(&self.bytes[*offset as usize..]);
+                    delivery.alike = label_of_last == Some(*label);
+                    if delivery.alike {
+                        delivery.message.head = head;
+                        delivery.message.body = Body::Slice(body);
+                    } else {
+                        label_of_last = Some(*label);
+                        delivery.message = self.labels.view(*label, head, body);
+                    }
                 }
-                Source::Shared(message) => Message::view(message),
-            },
-        })
+                Source::Shared(message) => {
+                    label_of_last = None;
+                    delivery.alike = false;
+                    delivery.message = Message::view(message);
+                }
+            }
+            if each(&delivery).is_break() {
+                break;
+            }
+        }
+        cursor.record += walked;
+        cursor.taken += short(walked);
+        cursor.cost += cost;
+        walked
     }
 
     /// Whether `cursor` has taken every delivery.
@@ -303,6 +346,23 @@ impl DeliveryBatch {
 }
 
 impl Run {
+    /// A delivery of this run, without a message yet.
+    fn delivery<'a>(&self) -> Delivery<'a> {
+        Delivery {
+            session: self.session,
+            consumer: self.consumer,
+            queue: self.queue,
+            sequence: Sequence(0),
+            acknowledge: self.acknowledge,
+            redelivered: false,
+            delivery_count: 0,
+            tell_delivery_count: self.tell_delivery_count,
+            remaining: self.remaining,
+            alike: false,
+            message: MessageView::EMPTY,
+        }
+    }
+
     fn continues_with(&self, next: &Run) -> bool {
         Run { count: next.count, cost: next.cost, ..*self } == *next && self.slot.is_some()
     }

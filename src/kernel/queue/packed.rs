@@ -74,12 +74,18 @@ pub(super) fn record(bytes: &[u8]) -> (u32, &[u8]) {
     (label, &bytes[..HEADER + head + body])
 }
 
+/// Head and body of the packed message at the front of `bytes`.
+#[inline]
+pub(super) fn contents(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let (_, head, body) = header(bytes);
+    bytes[HEADER..HEADER + head + body].split_at(head)
+}
+
 /// Read the packed message at the front of `bytes`, given its label's number among `labels`.
 #[inline]
 pub(super) fn view<'a>(bytes: &'a [u8], label: u32, labels: &'a Labels) -> MessageView<'a> {
-    let (_, head, body) = header(bytes);
-    let (head, rest) = bytes[HEADER..].split_at(head);
-    labels.view(label, head, &rest[..body])
+    let (head, body) = contents(bytes);
+    labels.view(label, head, body)
 }
 
 #[cfg(test)]
