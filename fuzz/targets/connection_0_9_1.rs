@@ -141,6 +141,7 @@ impl World {
             delivery_count: 0,
             tell_delivery_count: false,
             remaining: 0,
+            alike: false,
             message,
         };
         self.connection.deliver(&delivery, self.now, &mut self.output);

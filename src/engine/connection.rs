@@ -290,7 +290,7 @@ impl Connection {
         let gone = |consumer: &Consumer| consumer.cancelled && consumer.session == session;
         if self.consumers.iter().any(gone) {
             self.consumers.retain(|consumer| !gone(consumer));
-            }
+        }
     }
 
     /// Detach a consumer from its queue; it stays known until forgotten.

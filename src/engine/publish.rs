@@ -8,7 +8,7 @@ use crate::connection::Connection;
 use crate::counters::Counter;
 use crate::queue_cell::QueueCell;
 use crate::registry::Queues;
-use crate::scratch::{BatchScratch, Group, Placement, Scratch, recycle};
+use crate::scratch::{BatchScratch, Group, Scratch, recycle};
 use fairlead_kernel::command::NewEntry;
 use fairlead_kernel::message::Message;
 use fairlead_kernel::router::Routable;
@@ -19,12 +19,6 @@ use std::sync::Arc;
 
 /// Bodies above this many bytes that go to several queues are shared by them; up to it each has a copy.
 const SHARE_ABOVE: usize = 1024;
-
-/// Placements that a thread keeps room for between batches.
-const PLACEMENTS_KEPT: usize = 64 * 1024;
-
-/// Groups that are searched one by one; beyond, by a map.
-const FEW_GROUPS: usize = 16;
 
 /// A batch on its way.
 pub(crate) struct Batch<'b, 'p> {
@@ -96,10 +90,9 @@ impl<'b, 'p> Batch<'b, 'p> {
     }
 
     /// A body that goes to several queues is held once.
-    #[inline]
-    fn share_if_large(&mut self, index: usize, queues: usize) {
+    fn share_if_large(&mut self, index: usize) {
         let message = &self.publishes[index].message;
-        if queues > 1 && message.shared.is_none() && message.body.len() > SHARE_ABOVE {
+        if message.shared.is_none() && message.body.len() > SHARE_ABOVE {
             self.shares.push((index as u32, message.to_shared()));
         }
     }
@@ -150,8 +143,10 @@ impl Connection {
     pub(crate) fn place(&mut self, batch: &mut Batch<'_, '_>, scratch: &mut Scratch) -> u64 {
         self.batches += 1;
         let mut taken = 0;
-        for index in 0..batch.publishes.len() {
-            let publish = &batch.publishes[index];
+        // The publish whose route is the one that was used last.
+        let mut routed: Option<&MessageView<'_>> = None;
+        let publishes = batch.publishes;
+        for (index, publish) in publishes.iter().enumerate() {
             if batch.is_late(index, publish.session) {
                 continue;
             }
@@ -168,7 +163,9 @@ impl Connection {
                 continue;
             }
             taken += 1;
-            self.place_one(index, batch, scratch);
+            let again = routed.is_some_and(|before| same_names(before, &publish.message));
+            let kept = self.place_one(index, again, batch, scratch);
+            routed = kept.then_some(&publish.message);
         }
         taken
     }
@@ -183,15 +180,27 @@ impl Connection {
         }
     }
 
+    /// Place one publish; `again` says that the route used last is its route. Gives whether the route used last
+    /// now is.
     #[inline]
-    fn place_one(&mut self, index: usize, batch: &mut Batch<'_, '_>, scratch: &mut Scratch) {
+    fn place_one(
+        &mut self,
+        index: usize,
+        again: bool,
+        batch: &mut Batch<'_, '_>,
+        scratch: &mut Scratch,
+    ) -> bool {
         let publish = &batch.publishes[index];
         let (exchange, key) = (publish.message.exchange, publish.message.routing_key);
-        if !publish.extra_keys
-            && let Some(route) = self.routes.find(&batch.topology, exchange, key)
-        {
+        let kept = match (publish.extra_keys, again) {
+            (true, _) => None,
+            (false, true) => self.routes.latest(),
+            (false, false) => self.routes.find(&batch.topology, exchange, key),
+        };
+        if let Some(route) = kept {
             if route.cells.is_empty() {
-                return batch.unroutable(index, self);
+                batch.unroutable(index, self);
+                return true;
             }
             if route.batch != self.batches {
                 route.batch = self.batches;
@@ -202,13 +211,20 @@ impl Connection {
             for group in &route.groups {
                 scratch.batch.place(*group, index);
             }
-            batch.share_if_large(index, route.cells.len());
-            return;
+            if route.cells.len() > 1 {
+                batch.share_if_large(index);
+            }
+            return true;
         }
         match self.look_up(publish, batch, scratch) {
-            Err(refusal) => batch.refuse(index, refusal),
+            Err(refusal) => {
+                batch.refuse(index, refusal);
+                false
+            }
             Ok((cells, memo)) => {
-                batch.share_if_large(index, cells.len());
+                if cells.len() > 1 {
+                    batch.share_if_large(index);
+                }
                 for cell in &cells {
                     let group = scratch.batch.group(cell);
                     scratch.batch.place(group, index);
@@ -216,9 +232,9 @@ impl Connection {
                 if cells.is_empty() {
                     batch.unroutable(index, self);
                 }
-                if let Some(memo) = memo {
-                    self.routes.keep((exchange, key), memo, cells);
-                }
+                let Some(memo) = memo else { return false };
+                self.routes.keep((exchange, key), memo, cells);
+                true
             }
         }
     }
@@ -354,67 +370,13 @@ impl Connection {
     }
 }
 
-fn confirmed((session, from, to, accepted): (SessionId, u64, u64, bool)) -> Event {
-    Event::Confirmed { session, from, to, accepted }
+/// Whether two messages of a batch have the same exchange and key. Adapters repeat them as the same slices; what
+/// is equal elsewhere is found by comparing.
+#[inline]
+fn same_names(left: &MessageView<'_>, right: &MessageView<'_>) -> bool {
+    std::ptr::eq(left.routing_key, right.routing_key) && std::ptr::eq(left.exchange, right.exchange)
 }
 
-impl BatchScratch {
-    /// The group of a queue.
-    fn group(&mut self, cell: &Arc<QueueCell>) -> u32 {
-        let found = if self.groups.len() <= FEW_GROUPS {
-            self.groups.iter().position(|group| Arc::ptr_eq(&group.cell, cell)).map(|at| at as u32)
-        } else {
-            self.group_of.get(&cell.id()).copied()
-        };
-        found.unwrap_or_else(|| {
-            let at = self.groups.len() as u32;
-            if self.groups.len() == FEW_GROUPS {
-                let known = self.groups.iter().enumerate();
-                self.group_of.extend(known.map(|(at, group)| (group.cell.id(), at as u32)));
-            }
-            if self.groups.len() >= FEW_GROUPS {
-                self.group_of.insert(cell.id(), at);
-            }
-            self.groups.push(Group { cell: Arc::clone(cell), count: 0 });
-            at
-        })
-    }
-
-    #[inline]
-    fn place(&mut self, group: u32, index: usize) {
-        self.groups[group as usize].count += 1;
-        self.placements.push(Placement { group, publish: index as u32 });
-    }
-
-    /// Bring the placements into the order of groups, each in the order of publishes.
-    pub(crate) fn order(&mut self) {
-        self.ordered.clear();
-        if self.groups.len() <= 1 {
-            self.ordered.extend(self.placements.iter().map(|placement| placement.publish));
-            return;
-        }
-        let mut next = Vec::with_capacity(self.groups.len());
-        let mut sum = 0;
-        for group in &self.groups {
-            next.push(sum);
-            sum += group.count as usize;
-        }
-        self.ordered.resize(self.placements.len(), 0);
-        for placement in &self.placements {
-            let at = &mut next[placement.group as usize];
-            self.ordered[*at] = placement.publish;
-            *at += 1;
-        }
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.placements.clear();
-        self.groups.clear();
-        self.group_of.clear();
-        self.ordered.clear();
-        self.refused.clear();
-        self.missed.clear();
-        self.placements.shrink_to(PLACEMENTS_KEPT);
-        self.ordered.shrink_to(PLACEMENTS_KEPT);
-    }
+fn confirmed((session, from, to, accepted): (SessionId, u64, u64, bool)) -> Event {
+    Event::Confirmed { session, from, to, accepted }
 }

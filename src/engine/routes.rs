@@ -47,6 +47,12 @@ impl RouteCache {
         topology.memo_valid(exchange, key, &mut route.memo).then_some(route)
     }
 
+    /// The kept answer that was found or kept last.
+    #[inline]
+    pub(crate) fn latest(&mut self) -> Option<&mut Route> {
+        self.table.get_mut(self.last)?.as_deref_mut()
+    }
+
     /// Keep an answer.
     pub(crate) fn keep(
         &mut self,

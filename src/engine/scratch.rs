@@ -14,6 +14,12 @@ use fairlead_kernel::QueueId;
 /// Bytes that each buffer of a queue's effects may keep between batches.
 pub(crate) const KEEP: usize = 640 * 1024;
 
+/// Placements that a thread keeps room for between batches.
+const PLACEMENTS_KEPT: usize = 64 * 1024;
+
+/// Groups that are searched one by one; beyond, by a map.
+const FEW_GROUPS: usize = 16;
+
 /// See the module's text.
 #[derive(Default)]
 pub(crate) struct Scratch {
@@ -57,6 +63,69 @@ pub(crate) struct Placement {
 pub(crate) struct Group {
     pub(crate) cell: Arc<QueueCell>,
     pub(crate) count: u32,
+}
+
+impl BatchScratch {
+    /// The group of a queue.
+    pub(crate) fn group(&mut self, cell: &Arc<QueueCell>) -> u32 {
+        let found = if self.groups.len() <= FEW_GROUPS {
+            self.groups.iter().position(|group| Arc::ptr_eq(&group.cell, cell)).map(|at| at as u32)
+        } else {
+            self.group_of.get(&cell.id()).copied()
+        };
+        found.unwrap_or_else(|| {
+            let at = self.groups.len() as u32;
+            if self.groups.len() == FEW_GROUPS {
+                let known = self.groups.iter().enumerate();
+                self.group_of.extend(known.map(|(at, group)| (group.cell.id(), at as u32)));
+            }
+            if self.groups.len() >= FEW_GROUPS {
+                self.group_of.insert(cell.id(), at);
+            }
+            self.groups.push(Group { cell: Arc::clone(cell), count: 0 });
+            at
+        })
+    }
+
+    /// A publish goes to the queue of that group.
+    #[inline]
+    pub(crate) fn place(&mut self, group: u32, index: usize) {
+        self.groups[group as usize].count += 1;
+        self.placements.push(Placement { group, publish: index as u32 });
+    }
+
+    /// Bring the placements into the order of groups, each in the order of publishes.
+    pub(crate) fn order(&mut self) {
+        self.ordered.clear();
+        if self.groups.len() <= 1 {
+            self.ordered.extend(self.placements.iter().map(|placement| placement.publish));
+            return;
+        }
+        let mut next = Vec::with_capacity(self.groups.len());
+        let mut sum = 0;
+        for group in &self.groups {
+            next.push(sum);
+            sum += group.count as usize;
+        }
+        self.ordered.resize(self.placements.len(), 0);
+        for placement in &self.placements {
+            let at = &mut next[placement.group as usize];
+            self.ordered[*at] = placement.publish;
+            *at += 1;
+        }
+    }
+
+    /// Forget the batch.
+    pub(crate) fn clear(&mut self) {
+        self.placements.clear();
+        self.groups.clear();
+        self.group_of.clear();
+        self.ordered.clear();
+        self.refused.clear();
+        self.missed.clear();
+        self.placements.shrink_to(PLACEMENTS_KEPT);
+        self.ordered.shrink_to(PLACEMENTS_KEPT);
+    }
 }
 
 thread_local! {

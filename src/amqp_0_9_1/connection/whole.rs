@@ -37,15 +37,19 @@ impl Connection {
             return 0;
         }
         let mut rest = bytes;
-        // Most publishers repeat exchange and key: what was decoded once is known by its bytes.
-        let mut known: (&[u8], basic::Publish<'_>) = (&[], basic::Publish::default());
+        // Most publishers repeat channel, exchange and key: what was decoded once is known by its bytes.
+        let mut known = Opening::default();
         for _ in 0..most {
-            let Some(whole) = Whole::find(rest, self.frame_max) else { break };
-            if whole.method != known.0 {
-                let Ok(method) = basic::Publish::decode(whole.method) else { break };
-                known = (whole.method, method);
-            }
-            let Some(publish) = self.accept(&whole, known.1) else { break };
+            let behind = match rest.strip_prefix(known.bytes) {
+                Some(behind) if !known.bytes.is_empty() => behind,
+                _ => {
+                    let Some((opening, behind)) = Opening::find(rest, self.frame_max) else { break };
+                    known = opening;
+                    behind
+                }
+            };
+            let Some(whole) = Whole::find(behind, &known, self.frame_max) else { break };
+            let Some(publish) = self.accept(&whole, &known) else { break };
             batch.complete.push(publish);
             rest = whole.rest;
         }
@@ -58,7 +62,8 @@ impl Connection {
 
     /// The publish, if there is nothing special about it or its channel.
     #[inline]
-    fn accept<'a>(&mut self, whole: &Whole<'a>, method: basic::Publish<'a>) -> Option<Publish<'a>> {
+    fn accept<'a>(&mut self, whole: &Whole<'a>, opening: &Opening<'a>) -> Option<Publish<'a>> {
+        let method = &opening.method;
         let facts = if whole.properties == [0, 0] {
             HeadFacts::default()
         } else {
@@ -67,7 +72,7 @@ impl Connection {
         if method.immediate || whole.body.len() as u64 > self.config.message_size_max {
             return None;
         }
-        let channel = self.channels.get_mut(whole.channel)?;
+        let channel = self.channels.get_mut(opening.channel)?;
         if channel.state != State::Open || channel.content.is_some() {
             return None;
         }
@@ -77,7 +82,7 @@ impl Connection {
             Mode::Transaction(_) => (None, true),
         };
         Some(Publish {
-            session: SessionId(whole.channel),
+            session: SessionId(opening.channel),
             message: MessageView {
                 origin: Origin::Amqp091,
                 persistent: facts.persistent,
@@ -100,11 +105,32 @@ impl Connection {
     }
 }
 
-/// The parts of a message in its frames.
-struct Whole<'a> {
+/// The method frame of a publish.
+#[derive(Default)]
+struct Opening<'a> {
+    /// All of it.
+    bytes: &'a [u8],
     channel: u16,
-    /// Arguments of basic.publish.
-    method: &'a [u8],
+    method: basic::Publish<'a>,
+}
+
+impl<'a> Opening<'a> {
+    /// At the start of `bytes`, with what stands behind it.
+    fn find(bytes: &'a [u8], frame_max: u32) -> Option<(Opening<'a>, &'a [u8])> {
+        let &[_, c0, c1, ..] = bytes else { return None };
+        let (payload, rest) = take_frame(bytes, FRAME_METHOD, [c0, c1], frame_max)?;
+        let (id, method) = payload.split_first_chunk::<4>()?;
+        if u32::from_be_bytes(*id) != basic::Publish::ID {
+            return None;
+        }
+        let method = basic::Publish::decode(method).ok()?;
+        let bytes = &bytes[..bytes.len() - rest.len()];
+        Some((Opening { bytes, channel: u16::from_be_bytes([c0, c1]), method }, rest))
+    }
+}
+
+/// Content of a publish, in its frames.
+struct Whole<'a> {
     properties: &'a [u8],
     body: &'a [u8],
     /// What stands behind.
@@ -112,16 +138,11 @@ struct Whole<'a> {
 }
 
 impl<'a> Whole<'a> {
+    /// At the start of `bytes`, which stand behind the method.
     #[inline]
-    fn find(bytes: &'a [u8], frame_max: u32) -> Option<Whole<'a>> {
-        let &[_, c0, c1, ..] = bytes else { return None };
-        let channel = [c0, c1];
-        let (payload, rest) = take_frame(bytes, FRAME_METHOD, channel, frame_max)?;
-        let (id, method) = payload.split_first_chunk::<4>()?;
-        if u32::from_be_bytes(*id) != basic::Publish::ID {
-            return None;
-        }
-        let (payload, rest) = take_frame(rest, FRAME_HEADER, channel, frame_max)?;
+    fn find(bytes: &'a [u8], opening: &Opening<'_>, frame_max: u32) -> Option<Whole<'a>> {
+        let channel = opening.channel.to_be_bytes();
+        let (payload, rest) = take_frame(bytes, FRAME_HEADER, channel, frame_max)?;
         let (&[c0, c1, _, _, size @ ..], properties) = payload.split_first_chunk::<CONTENT_HEAD>()?;
         if u16::from_be_bytes([c0, c1]) != CLASS_BASIC {
             return None;
@@ -129,10 +150,7 @@ impl<'a> Whole<'a> {
         let size = u64::from_be_bytes(size);
         let (body, rest) =
             if size == 0 { (&[][..], rest) } else { take_frame(rest, FRAME_BODY, channel, frame_max)? };
-        if body.len() as u64 != size {
-            return None;
-        }
-        Some(Whole { channel: u16::from_be_bytes(channel), method, properties, body, rest })
+        (body.len() as u64 == size).then_some(Whole { properties, body, rest })
     }
 }
 

@@ -196,15 +196,17 @@ impl DeliveryBatch {
     /// Move the cursor to a run that is not at its end; false if there is none.
     #[inline]
     pub fn enter_run(&self, cursor: &mut DeliveryCursor) -> bool {
-        while let Some(run) = self.runs.get(cursor.run) {
-            if cursor.taken < run.count {
-                return true;
+        loop {
+            match self.runs.get(cursor.run..).unwrap_or_default() {
+                [run, ..] if cursor.taken < run.count => return true,
+                [_, _, ..] => {
+                    cursor.run += 1;
+                    cursor.taken = 0;
+                    cursor.cost = 0;
+                }
+                [_] | [] => return false,
             }
-            cursor.run += 1;
-            cursor.taken = 0;
-            cursor.cost = 0;
         }
-        false
     }
 
     /// Walk what is left of the cursor's run, at most `most` deliveries, until `each` breaks off. What the

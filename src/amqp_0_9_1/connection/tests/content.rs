@@ -6,6 +6,7 @@ use crate::codec::frame::{encode_body, encode_header, encode_method};
 use crate::connection::ConnectionConfig;
 use crate::spec::{BasicProperties, basic, channel, confirm};
 use fairlead_kernel::SessionId;
+use fairlead_kernel::message::Overlay;
 use fairlead_kernel::session::Event;
 
 fn to(key: &str) -> basic::Publish<'_> {
@@ -161,6 +162,38 @@ fn deliveries_are_cut_to_the_clients_frames() {
     let body: Vec<u8> = (0..10_000_u32).map(|n| n as u8).collect();
     talk.deliver(&TestDelivery { body: &body, ..Default::default() });
     assert_eq!(talk.heard()[1..], ["1 header 10000", "1 body of 4088", "1 body of 4088", "1 body of 1824"]);
+}
+
+#[test]
+fn a_delivery_like_the_one_before_has_the_same_frames_as_without_it() {
+    let long = vec![b'x'; 200_000];
+    // Flags of a content type and of a priority; the priority's value.
+    let heads: [&[u8]; 4] = [&[0, 0], &[0x08, 0, 7], &[0x80, 0, 4, b't', b'e', b'x', b't'], &[0x08, 0, 9]];
+    let overlay = Overlay { expiry_removed: true, ..Overlay::default() };
+    let plain = TestDelivery::default();
+    let rows = [
+        vec![plain; 3],
+        vec![plain, TestDelivery { redelivered: true, ..plain }, plain],
+        vec![plain, TestDelivery { body: b"another", ..plain }, TestDelivery { body: b"", ..plain }, plain],
+        vec![plain, TestDelivery { body: &long, ..plain }, plain, plain],
+        vec![plain, TestDelivery { overlay: Some(&overlay), ..plain }, plain, plain],
+        vec![TestDelivery { delivery_count: 3, ..plain }, plain, TestDelivery { delivery_count: 1, ..plain }],
+        heads.iter().chain(&heads).map(|head| TestDelivery { head, ..plain }).collect(),
+        vec![TestDelivery { acknowledge: false, ..plain }; 2],
+    ];
+    for (number, row) in rows.iter().enumerate() {
+        let told = [false, true].map(|tell| {
+            let mut talk = Talk::open();
+            talk.send(1, &basic::Consume { queue: "q", consumer_tag: "tag", ..Default::default() });
+            talk.heard();
+            for (at, delivery) in row.iter().enumerate() {
+                talk.deliver(&TestDelivery { alike: tell && at > 0, ..*delivery });
+            }
+            talk.heard_bytes()
+        });
+        assert!(told[0] == told[1], "row {number}");
+        assert!(told[0].len() > 50 * row.len());
+    }
 }
 
 #[test]

@@ -250,7 +250,7 @@ impl Talk {
 }
 
 /// A delivery with the usual values.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub(super) struct TestDelivery<'a> {
     pub(super) session: u16,
     pub(super) consumer: Option<u32>,
@@ -263,6 +263,7 @@ pub(super) struct TestDelivery<'a> {
     pub(super) head: &'a [u8],
     pub(super) body: &'a [u8],
     pub(super) overlay: Option<&'a Overlay>,
+    pub(super) alike: bool,
 }
 
 impl Default for TestDelivery<'_> {
@@ -279,6 +280,7 @@ impl Default for TestDelivery<'_> {
             head: &[0, 0],
             body: b"body",
             overlay: None,
+            alike: false,
         }
     }
 }
@@ -295,6 +297,7 @@ impl TestDelivery<'_> {
             delivery_count: self.delivery_count,
             tell_delivery_count: self.delivery_count > 0,
             remaining: self.remaining,
+            alike: self.alike,
             message: MessageView {
                 origin: Origin::Amqp091,
                 persistent: false,

@@ -9,6 +9,7 @@ use fairlead_kernel::queue::{Attachment, NoWindows, Queue, Turn};
 use fairlead_kernel::settings::{ConsumerSettings, Limits, QueueSettings};
 use fairlead_kernel::{ConnectionId, ConsumerId, Origin, QueueId, SessionId, Time};
 use std::hint::black_box;
+use std::ops::ControlFlow;
 
 /// As many bytes as one consumer's outbox holds.
 const TRANSFER_WINDOW: u32 = 1 << 20;
@@ -87,9 +88,12 @@ fn deliver(
 ) -> Result<u64, String> {
     let mut cursor = DeliveryCursor::default();
     let mut count = 0;
-    while let Some(delivery) = outbox.next(&mut cursor) {
-        black_box(delivery);
-        count += 1;
+    while outbox.enter_run(&mut cursor) {
+        outbox.walk_run(&mut cursor, usize::MAX, |delivery| {
+            black_box(delivery);
+            count += 1;
+            ControlFlow::Continue(())
+        });
     }
     let cost = outbox.runs().iter().map(|run| run.cost).sum();
     outbox.clear(usize::MAX);

@@ -6,6 +6,7 @@ use crate::effect::{DeliveryBatch, DeliveryCursor};
 use crate::ids::ConnectionId;
 use crate::message::MessageView;
 use crate::settings::{ConsumerSettings, QueueSettings};
+use std::ops::ControlFlow;
 
 type Told = (u64, String, String, u64);
 
@@ -101,4 +102,35 @@ fn runs_tell_consumers_apart() {
     let sequences: Vec<u64> = walk(&outbox, &mut cursor, 9).into_iter().map(|told| told.0).collect();
     assert_eq!(sequences, [1, 3, 2, 4, 6, 5]);
     assert_eq!((cursor.run, cursor.taken), (2, 1));
+}
+
+#[test]
+fn deliveries_like_the_one_before_are_told_apart_from_others() {
+    let mut bench = Bench::with_log(&QueueSettings::default(), NoLog);
+    bench.attach(1, &ConsumerSettings::default()).expect("nobody is there");
+    let large = "L".repeat(3000);
+    publish(&mut bench, "a", 1, &["one", "two", &large, "three", "four"]);
+    publish(&mut bench, "b", 1, &["five", "six"]);
+    let mut outbox = DeliveryBatch::default();
+    bench.effects.drain_deliveries(|_, batch| outbox.append(batch));
+    let walk = |most: usize| {
+        let (mut cursor, mut told) = (DeliveryCursor::default(), Vec::new());
+        while outbox.enter_run(&mut cursor) {
+            outbox.walk_run(&mut cursor, most, |delivery| {
+                let message = &delivery.message;
+                told.push((message.routing_key.to_owned(), text_of(message).len(), delivery.alike));
+                ControlFlow::Continue(())
+            });
+        }
+        told
+    };
+    let told = |alike: [bool; 7]| {
+        let lengths = [3, 3, 3000, 5, 4, 4, 3];
+        let keys = ["a", "a", "a", "a", "a", "b", "b"].map(str::to_owned);
+        keys.into_iter().zip(lengths).zip(alike).map(|((key, length), alike)| (key, length, alike)).collect()
+    };
+    let whole: Vec<_> = told([false, true, false, false, true, false, true]);
+    assert_eq!(walk(usize::MAX), whole);
+    let in_pieces: Vec<_> = told([false, true, false, false, false, false, true]);
+    assert_eq!(walk(4), in_pieces, "nothing is said of a walk before");
 }
