@@ -16,9 +16,10 @@ use std::sync::Arc;
 
 /// Bytes that deliveries of one connection may take in its outbox, shared out to its consumers.
 const TRANSFER_BYTES: usize = 4 << 20;
-/// Bounds of one consumer's share.
+/// Bounds of one consumer's share. The larger one takes what a read of 256 KiB brings, and is granted again in
+/// halves: with 256 KiB each read's messages went out in two writes, and waited in the queue between them.
 const TRANSFER_LEAST: usize = 16 << 10;
-const TRANSFER_MOST: usize = 256 << 10;
+const TRANSFER_MOST: usize = 384 << 10;
 
 /// What a request comes to.
 type Answer = Result<Reply, Refusal>;
