@@ -117,6 +117,10 @@ pub(crate) fn of_refusal(refusal: &Refusal, vhost: &str, user: &str) -> Fault {
         Refusal::NotEmpty(name) => {
             (Code::PreconditionFailed, format!("queue '{name}' in vhost '{vhost}' not empty"))
         }
+        Refusal::QueueFull(name) => (
+            Code::PreconditionFailed,
+            format!("queue '{name}' in vhost '{vhost}' is full, the transaction was rolled back"),
+        ),
         Refusal::SystemExchange(name) => (
             Code::AccessRefused,
             format!("deletion of system exchange '{name}' in vhost '{vhost}' not allowed"),

@@ -1,5 +1,6 @@
 //! What happened how often, counted without contention: a cache line a thread, summed by the reader.
 
+use fairlead_kernel::session::Outcome;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -82,6 +83,17 @@ counters! {
     BytesOut,
     /// Times that memory ran so low that publishers were stopped.
     MemoryAlarms,
+}
+
+impl Counter {
+    /// What counts deliveries that were settled so.
+    pub(crate) fn of_outcome(outcome: Outcome) -> Counter {
+        match outcome {
+            Outcome::Accepted => Counter::Acknowledged,
+            Outcome::Rejected => Counter::Rejected,
+            Outcome::Released { .. } => Counter::Released,
+        }
+    }
 }
 
 /// More shards than threads would waste memory, fewer would share lines; threads beyond share.

@@ -15,6 +15,7 @@ use fairlead_kernel::router::Routable;
 use fairlead_kernel::session::{Event, Publish};
 use fairlead_kernel::topology::{RouteMemo, Topology};
 use fairlead_kernel::{MessageView, Refusal, SessionId, Time};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Bodies above this many bytes that go to several queues are shared by them; up to it each has a copy.
@@ -51,9 +52,13 @@ impl<'b, 'p> Batch<'b, 'p> {
         self.events.push(Event::PublishRefused { session, refusal });
     }
 
-    /// Whether a publish was refused.
-    pub(crate) fn has_refusals(&self) -> bool {
-        !self.ended.is_empty()
+    /// The first publish that was refused decides for all of a transaction.
+    pub(crate) fn first_refusal(&self) -> Result<(), Refusal> {
+        let refused = self.events.iter().find_map(|event| match event {
+            Event::PublishRefused { refusal, .. } => Some(refusal.clone()),
+            _ => None,
+        });
+        refused.map_or(Ok(()), Err)
     }
 
     /// Whether the session had ended before that publish: it is as if it had not come.
@@ -97,7 +102,7 @@ impl<'b, 'p> Batch<'b, 'p> {
         }
     }
 
-    fn unroutable(&mut self, index: usize, connection: &Connection) {
+    pub(crate) fn unroutable(&mut self, index: usize, connection: &Connection) {
         let publish = &self.publishes[index];
         if publish.mandatory {
             connection.broker.counters.add(Counter::UnroutableReturned, 1);
@@ -294,7 +299,7 @@ impl Connection {
         }
     }
 
-    /// Route those again whose only queue was deleted between routing and entering.
+    /// Route those again whose queues were all deleted between routing and entering.
     #[inline]
     pub(crate) fn publish_missed(&mut self, batch: &mut Batch<'_, '_>, scratch: &mut Scratch) {
         if !scratch.batch.missed.is_empty() {
@@ -304,39 +309,52 @@ impl Connection {
 
     #[cold]
     fn route_missed(&mut self, batch: &mut Batch<'_, '_>, scratch: &mut Scratch) {
+        for (index, cells) in self.route_again(batch, scratch) {
+            let mut reached = false;
+            for cell in cells {
+                let mut entries = [batch.entry(index, self)];
+                let taken = cell
+                    .enter(&self.broker, scratch, batch.now, |q| q.queue.publish(&mut entries, &mut q.turn));
+                reached |= taken.is_ok();
+                if taken.is_ok() && !scratch.effects.refused.is_empty() {
+                    scratch.batch.refused.push(index);
+                }
+            }
+            if !reached {
+                batch.unroutable(index as usize, self);
+            }
+        }
+    }
+
+    /// The missed publishes that reached no queue at all, each with its queues as they are now.
+    pub(crate) fn route_again(
+        &mut self,
+        batch: &mut Batch<'_, '_>,
+        scratch: &mut Scratch,
+    ) -> Vec<(u32, Vec<Arc<QueueCell>>)> {
         let missed = std::mem::take(&mut scratch.batch.missed);
         let Some(fresh) = self.host.as_ref().map(|host| arc_swap::Guard::into_inner(host.topology())) else {
-            return;
+            return Vec::new();
         };
         batch.topology = fresh;
         batch.queues = arc_swap::Guard::into_inner(self.broker.queues.load());
-        for index in missed {
-            let placed =
-                scratch.batch.placements.iter().filter(|placement| placement.publish == index).count();
-            if placed > 1 {
-                continue;
-            }
+        let mut queues_left: BTreeMap<u32, usize> = missed.iter().map(|index| (*index, 0)).collect();
+        for placement in &scratch.batch.placements {
+            queues_left.entry(placement.publish).and_modify(|count| *count += 1);
+        }
+        for index in &missed {
+            queues_left.entry(*index).and_modify(|count| *count -= 1);
+        }
+        queues_left.retain(|_, count| *count == 0);
+        let mut routed = Vec::new();
+        for index in queues_left.into_keys() {
             let publish = batch.publishes[index as usize];
             match self.look_up(&publish, batch, scratch) {
                 Err(refusal) => batch.refuse(index as usize, refusal),
-                Ok((cells, _)) => {
-                    let mut reached = false;
-                    for cell in cells {
-                        let mut entries = [batch.entry(index, self)];
-                        let taken = cell.enter(&self.broker, scratch, batch.now, |q| {
-                            q.queue.publish(&mut entries, &mut q.turn)
-                        });
-                        reached |= taken.is_ok();
-                        if taken.is_ok() && !scratch.effects.refused.is_empty() {
-                            scratch.batch.refused.push(index);
-                        }
-                    }
-                    if !reached {
-                        batch.unroutable(index as usize, self);
-                    }
-                }
+                Ok((cells, _)) => routed.push((index, cells)),
             }
         }
+        routed
     }
 
     /// Confirm what wants it, in ranges.

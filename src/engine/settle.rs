@@ -25,12 +25,7 @@ impl Connection {
 
     /// Settle deliveries of any sessions; windows are not their concern any more.
     pub(crate) fn settle_all(&mut self, outcome: Outcome, mut deliveries: Vec<Unsettled>, now: Time) {
-        let counter = match outcome {
-            Outcome::Accepted => Counter::Acknowledged,
-            Outcome::Rejected => Counter::Rejected,
-            Outcome::Released { .. } => Counter::Released,
-        };
-        self.broker.counters.add(counter, deliveries.len() as u64);
+        self.broker.counters.add(Counter::of_outcome(outcome), deliveries.len() as u64);
         by_queue(&mut deliveries);
         let mut settled = Vec::new();
         for of_queue in deliveries.chunk_by(|left, right| left.queue == right.queue) {

@@ -9,11 +9,12 @@ use crate::publish::Batch;
 use crate::queue_cell::QueueCell;
 use crate::scratch::{Group, Scratch, recycle};
 use crate::settle::by_queue;
+use fairlead_kernel::command::NewEntry;
 use fairlead_kernel::message::Message;
-use fairlead_kernel::queue::Delivered;
+use fairlead_kernel::queue::{Delivered, Denial};
 use fairlead_kernel::refusal::Bound;
-use fairlead_kernel::session::{Event, Outcome, Publish, Unsettled};
-use fairlead_kernel::{Refusal, SessionId, Time};
+use fairlead_kernel::session::{Outcome, Publish, Unsettled};
+use fairlead_kernel::{QueueId, Refusal, SessionId, Time};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -29,6 +30,9 @@ pub(crate) struct Held {
     mandatory: bool,
     extra_keys: bool,
 }
+
+/// Settlements in the order in which they came.
+type Settlements = Vec<(Outcome, Vec<Unsettled>)>;
 
 /// Settlements for one queue.
 type Part = Vec<(Outcome, Vec<Delivered>)>;
@@ -70,11 +74,12 @@ impl Connection {
         self.broker.memory_changed(-(bytes as i64));
     }
 
-    /// End a session's transaction. Returns, or a refusal that ended it, are in the outbox before the reply.
+    /// End a session's transaction: all of it, or nothing and a refusal. Returns are in the outbox before the
+    /// reply.
     pub(crate) fn commit(
         &mut self,
         id: SessionId,
-        settlements: Vec<(Outcome, Vec<Unsettled>)>,
+        mut settlements: Settlements,
         now: Time,
     ) -> Result<(), Refusal> {
         let session = self.session(id);
@@ -88,47 +93,70 @@ impl Connection {
             .filter(|delivery| delivery.consumer.is_some())
             .count() as u64;
         let mut events = Vec::new();
+        let mut outcome = Ok(());
         if let Some(mut batch) = Batch::new(self, &publishes, now, &mut events) {
-            Scratch::with(|scratch| {
+            outcome = Scratch::with(|scratch| {
                 self.committing = true;
                 let published = self.place(&mut batch, scratch);
                 self.committing = false;
-                if batch.has_refusals() {
-                    // All or nothing: an exchange has gone since its publish. The channel ends with this.
-                    let deliveries = settlements.into_iter().flat_map(|(_, deliveries)| deliveries).collect();
-                    self.settle_all(Outcome::Released { delivered: true }, deliveries, now);
-                } else {
+                let outcome = self.commit_parts(&mut batch, &mut settlements, scratch);
+                if outcome.is_ok() {
                     self.count_published(batch.publishes.iter(), published);
-                    self.commit_parts(&batch, settlements, scratch, now);
-                    self.publish_missed(&mut batch, scratch);
                 }
                 scratch.batch.clear();
                 self.broker.follow_up(scratch, now);
+                outcome
             });
         }
-        self.give_back(id, settled, now);
-        let refusal = events.iter().find_map(|event| match event {
-            Event::PublishRefused { refusal, .. } => Some(refusal.clone()),
-            _ => None,
-        });
-        for event in events {
-            if !matches!(event, Event::PublishRefused { .. }) {
-                self.tell_later(event);
-            }
+        if outcome.is_err() {
+            // The channel ends with this, and its adapter has these deliveries no more.
+            let deliveries = settlements.into_iter().flat_map(|(_, deliveries)| deliveries).collect();
+            self.settle_all(Outcome::Released { delivered: true }, deliveries, now);
+        } else {
+            events.into_iter().for_each(|event| self.tell_later(event));
         }
-        refusal.map_or(Ok(()), Err)
+        self.give_back(id, settled, now);
+        outcome
     }
 
+    /// Give each queue its part, and have all of them commit, or none.
     fn commit_parts(
         &mut self,
-        batch: &Batch<'_, '_>,
-        settlements: Vec<(Outcome, Vec<Unsettled>)>,
+        batch: &mut Batch<'_, '_>,
+        settlements: &mut Settlements,
         scratch: &mut Scratch,
-        now: Time,
-    ) {
-        let transaction = self.broker.next_transaction();
+    ) -> Result<(), Refusal> {
+        let mut transaction =
+            Preparing { number: self.broker.next_transaction(), cells: BTreeMap::new(), enqueued: 0 };
+        let prepared = self.prepare(&mut transaction, batch, settlements, scratch);
+        for cell in transaction.cells.into_values() {
+            cell.enter(&self.broker, scratch, batch.now, |q| {
+                // Deleted since it was prepared: its part went with it.
+                let _ = match prepared {
+                    Ok(()) => q.queue.commit_transaction(transaction.number, &mut q.turn),
+                    Err(_) => q.queue.roll_back_transaction(transaction.number, &mut q.turn),
+                };
+            });
+        }
+        if prepared.is_ok() {
+            self.broker.counters.add(Counter::Enqueued, transaction.enqueued);
+            for (outcome, deliveries) in settlements {
+                self.broker.counters.add(Counter::of_outcome(*outcome), deliveries.len() as u64);
+            }
+        }
+        prepared
+    }
+
+    fn prepare(
+        &mut self,
+        transaction: &mut Preparing,
+        batch: &mut Batch<'_, '_>,
+        settlements: &mut Settlements,
+        scratch: &mut Scratch,
+    ) -> Result<(), Refusal> {
+        // An exchange may have gone since its publish.
+        batch.first_refusal()?;
         let mut parts = self.parts(settlements);
-        let mut prepared: Vec<Arc<QueueCell>> = Vec::new();
         scratch.batch.order();
         let mut from = 0;
         for at in 0..scratch.batch.groups.len() {
@@ -137,58 +165,92 @@ impl Connection {
             let mut entries = recycle(std::mem::take(&mut scratch.batch.entries));
             entries.extend(scratch.batch.ordered[from..to].iter().map(|index| batch.entry(*index, self)));
             let part = parts.remove(&cell.id()).map(|(_, part)| part).unwrap_or_default();
-            let taken = cell.enter(&self.broker, scratch, now, |q| {
-                q.queue.prepare_transaction(transaction, &mut entries, part, &mut q.turn)
-            });
+            let taken = transaction.prepare(self, &cell, &mut entries, part, (&mut *scratch, batch.now));
             scratch.batch.entries = recycle(entries);
-            let Scratch { batch: lists, effects, .. } = &mut *scratch;
-            if taken.is_ok() {
-                let refused = effects.refused.len() as u64;
-                self.broker.counters.add(Counter::Enqueued, u64::from(lists.groups[at].count) - refused);
-                self.broker.counters.add(Counter::Refused, refused);
-                prepared.push(cell);
-            } else {
+            if !taken? {
+                let lists = &mut scratch.batch;
                 lists.missed.extend_from_slice(&lists.ordered[from..to]);
             }
             from = to;
         }
         for (cell, part) in parts.into_values() {
-            let taken = cell.enter(&self.broker, scratch, now, |q| {
-                q.queue.prepare_transaction(transaction, &mut [], part, &mut q.turn)
-            });
-            prepared.extend(taken.is_ok().then_some(cell));
+            transaction.prepare(self, &cell, &mut [], part, (&mut *scratch, batch.now))?;
         }
-        for cell in prepared {
-            cell.enter(&self.broker, scratch, now, |q| {
-                // Deleted since it was prepared: its part went with it.
-                let _ = q.queue.commit_transaction(transaction, &mut q.turn);
-            });
+        if scratch.batch.missed.is_empty() {
+            return Ok(());
         }
+        let again = self.route_again(batch, scratch);
+        batch.first_refusal()?;
+        for (index, cells) in again {
+            let mut reached = false;
+            for cell in cells {
+                let mut entries = [batch.entry(index, self)];
+                reached |= transaction.prepare(
+                    self,
+                    &cell,
+                    &mut entries,
+                    Part::new(),
+                    (&mut *scratch, batch.now),
+                )?;
+            }
+            if !reached {
+                batch.unroutable(index as usize, self);
+            }
+        }
+        Ok(())
     }
 
     /// Settlements by queue.
-    fn parts(
-        &self,
-        settlements: Vec<(Outcome, Vec<Unsettled>)>,
-    ) -> BTreeMap<fairlead_kernel::QueueId, (Arc<QueueCell>, Part)> {
+    fn parts(&self, settlements: &mut Settlements) -> BTreeMap<QueueId, (Arc<QueueCell>, Part)> {
         let mut parts = BTreeMap::new();
-        for (outcome, mut deliveries) in settlements {
-            let counter = match outcome {
-                Outcome::Accepted => Counter::Acknowledged,
-                Outcome::Rejected => Counter::Rejected,
-                Outcome::Released { .. } => Counter::Released,
-            };
-            self.broker.counters.add(counter, deliveries.len() as u64);
-            by_queue(&mut deliveries);
+        for (outcome, deliveries) in settlements {
+            by_queue(deliveries);
             for of_queue in deliveries.chunk_by(|left, right| left.queue == right.queue) {
                 let Some(cell) = self.cell_of(&of_queue[0]) else { continue };
                 let mut delivered = Vec::new();
                 self.with_slots(of_queue, &mut delivered);
                 let (_, part) = parts.entry(cell.id()).or_insert_with(|| (cell, Part::new()));
-                part.push((outcome, delivered));
+                part.push((*outcome, delivered));
             }
         }
         parts
+    }
+}
+
+/// A transaction whose parts are being given out.
+struct Preparing {
+    number: u64,
+    /// The queues that hold a part.
+    cells: BTreeMap<QueueId, Arc<QueueCell>>,
+    /// Entries that they hold.
+    enqueued: u64,
+}
+
+impl Preparing {
+    /// Give a queue its part; false if it is gone.
+    fn prepare(
+        &mut self,
+        connection: &Connection,
+        cell: &Arc<QueueCell>,
+        entries: &mut [NewEntry<'_>],
+        part: Part,
+        (scratch, now): (&mut Scratch, Time),
+    ) -> Result<bool, Refusal> {
+        let taken = cell.enter(&connection.broker, scratch, now, |q| {
+            q.queue.prepare_transaction(self.number, entries, part, &mut q.turn)
+        });
+        match taken {
+            Ok(()) => {
+                self.enqueued += entries.len() as u64;
+                self.cells.entry(cell.id()).or_insert_with(|| Arc::clone(cell));
+                Ok(true)
+            }
+            Err(Denial::Gone(_)) => Ok(false),
+            Err(Denial::Refused(refusal)) => {
+                connection.broker.counters.add(Counter::Refused, scratch.effects.refused.len() as u64);
+                Err(refusal)
+            }
+        }
     }
 }
 

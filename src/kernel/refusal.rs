@@ -101,6 +101,9 @@ pub enum Refusal {
     /// Deletion "if empty" of a queue with messages.
     #[error("queue '{0}' is not empty")]
     NotEmpty(String),
+    /// A transaction's commit found a queue that refuses what is beyond its limit.
+    #[error("queue '{0}' has no room for all messages of the transaction")]
+    QueueFull(String),
     /// A predeclared exchange cannot be deleted.
     #[error("deletion of system exchange '{0}' is not allowed")]
     SystemExchange(String),

@@ -273,3 +273,11 @@ pub(super) fn acknowledging(window: Option<u32>) -> ConsumerSettings {
 pub(super) fn settled() -> ConsumerSettings {
     ConsumerSettings::default()
 }
+
+/// The queue is deleted, and the topology does not know it yet: what a task finds that comes in between.
+pub(super) fn go_without_a_word(client: &mut Client, queue: &str) {
+    let connection = &client.connection;
+    let id = connection.opened().unwrap().topology().queue_for(queue, connection.id()).unwrap().id();
+    let cell = connection.broker.queues.get(id).unwrap();
+    connection.enter(&cell, client.now, |q| q.queue.delete(false, false, &mut q.turn)).unwrap();
+}

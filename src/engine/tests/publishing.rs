@@ -184,3 +184,22 @@ fn a_publisher_learns_that_it_outpaces_consumers() {
     client.publish(&[publish("", "q", "left")]);
     assert!(client.connection.take_outpaces() && !client.connection.take_outpaces(), "told once");
 }
+
+#[test]
+fn a_message_whose_queues_have_all_gone_is_returned() {
+    let broker = broker();
+    let mut client = Client::new(&broker);
+    for queue in ["a", "b", "c"] {
+        client.declare(queue, QueueSettings::default()).unwrap();
+        client.ask(Request::Bind(binding("amq.fanout", queue, ""))).unwrap();
+    }
+    let mandatory =
+        |confirm| Publish { mandatory: true, confirm: Some(confirm), ..publish("amq.fanout", "", "x") };
+    go_without_a_word(&mut client, "a");
+    go_without_a_word(&mut client, "b");
+    let confirmed = |n| Event::Confirmed { session: ONE, from: n, to: n, accepted: true };
+    assert_eq!(client.publish(&[mandatory(1)]), [confirmed(1)], "there is one yet");
+    go_without_a_word(&mut client, "c");
+    let events = client.publish(&[mandatory(2)]);
+    assert!(matches!(&events[..], [Event::Returned { .. }, last] if *last == confirmed(2)), "{events:?}");
+}

@@ -1,8 +1,9 @@
 //! Transactions: nothing before the commit, all of it after, nothing after a rollback.
 
 use super::*;
+use crate::counters::Counter;
 use fairlead_kernel::refusal::{Bound, Resource};
-use fairlead_kernel::settings::{ExchangeKind, ExchangeSettings};
+use fairlead_kernel::settings::{ExchangeKind, ExchangeSettings, Limits, Overflow};
 
 fn transacted<'a>(key: &'a str, body: &'a str) -> Publish<'a> {
     Publish { transacted: true, ..publish("", key, body) }
@@ -116,4 +117,71 @@ fn a_commit_that_cannot_be_whole_does_nothing() {
     assert_eq!(client.ask(Request::Commit { settlements }), Err(refusal));
     assert_eq!(client.get("q").unwrap().body, "old", "it is back");
     assert_eq!(client.get("q"), None);
+}
+
+fn bounded(messages: u64, overflow: Overflow) -> QueueSettings {
+    let limits = Limits {
+        max_messages: Some(messages),
+        overflow: Some(overflow),
+        dead_letter_exchange: Some(String::new()),
+        dead_letter_key: Some("morgue".to_owned()),
+        ..Limits::default()
+    };
+    QueueSettings { limits, ..QueueSettings::default() }
+}
+
+#[test]
+fn a_commit_that_a_full_queue_refuses_does_nothing_anywhere() {
+    for overflow in [Overflow::Reject, Overflow::RejectDeadLetter] {
+        let broker = broker();
+        let mut client = Client::new(&broker);
+        for queue in ["first", "last", "morgue"] {
+            client.declare(queue, QueueSettings::default()).unwrap();
+        }
+        client.declare("full", bounded(1, overflow)).unwrap();
+        client.publish(&[publish("", "first", "old")]);
+        let old = client.get("first").unwrap();
+        let returned = Publish { mandatory: true, ..transacted("nowhere", "x") };
+        let publishes = [
+            transacted("first", "1"),
+            transacted("full", "2"),
+            transacted("full", "3"),
+            transacted("last", "4"),
+        ];
+        client.publish(&[&publishes[..], &[returned]].concat());
+        let settlements = vec![(Outcome::Accepted, vec![old.unsettled()])];
+        let refused = client.ask(Request::Commit { settlements });
+        assert_eq!(refused, Err(Refusal::QueueFull("full".to_owned())));
+        assert_eq!(client.receive(), (vec![], vec![]));
+        assert_eq!(
+            client.get("first").map(|got| (got.body, got.redelivered)),
+            Some(("old".to_owned(), true))
+        );
+        for queue in ["first", "full", "last", "morgue"] {
+            assert_eq!(client.counts(queue), (0, 0), "{queue}");
+        }
+        let counted = |counter| broker.counters().get(counter);
+        assert_eq!((counted(Counter::Refused), counted(Counter::Enqueued)), (1, 1));
+        assert_eq!((counted(Counter::Published), counted(Counter::Acknowledged)), (1, 0));
+        // The next one is not the worse for it.
+        client.publish(&[transacted("full", "5")]);
+        client.ask(Request::Commit { settlements: vec![] }).unwrap();
+        assert_eq!(client.counts("full"), (1, 0));
+    }
+}
+
+#[test]
+fn a_queue_that_goes_before_the_commit_leaves_the_rest_whole() {
+    let broker = broker();
+    let mut client = Client::new(&broker);
+    client.declare("stays", QueueSettings::default()).unwrap();
+    client.declare("goes", QueueSettings::default()).unwrap();
+    let mandatory = Publish { mandatory: true, ..transacted("goes", "1") };
+    client.publish(&[mandatory, transacted("stays", "2")]);
+    go_without_a_word(&mut client, "goes");
+    let now = client.now;
+    client.connection.execute(ONE, Request::Commit { settlements: vec![] }, now);
+    let (_, events) = client.receive();
+    assert!(matches!(events[..], [Event::Returned { .. }, Event::Reply { result: Ok(_), .. }]), "{events:?}");
+    assert_eq!(client.counts("stays"), (1, 0));
 }

@@ -5,9 +5,10 @@
 //! it.
 
 use super::entry::ACQUIRED;
-use super::{BROWSED, Delivered, Gone, Queue, SharedWindows, Turn};
+use super::{BROWSED, Delivered, Denial, Gone, Queue, SharedWindows, Turn};
 use crate::command::{Command, CommandLog, NewEntry, push_sequence};
 use crate::ids::Sequence;
+use crate::refusal::Refusal;
 use crate::session::Outcome;
 use std::collections::BTreeMap;
 
@@ -16,23 +17,28 @@ pub(super) type Held = BTreeMap<u64, Vec<(Outcome, Vec<Delivered>)>>;
 
 impl Queue {
     /// Hold a part of a transaction until [`Queue::commit_transaction`] or [`Queue::roll_back_transaction`].
-    /// Entries that the limit refuses are named in [`crate::effect::Effects::refused`] and not held.
+    /// What is held has its room: nobody else is let in instead. Consumers make no room before the commit.
     ///
     /// # Errors
-    /// [`Gone`] after its deletion.
+    /// [`Refusal::QueueFull`] if the limit refuses one of the entries: nothing is held then, and those without
+    /// room are named in [`crate::effect::Effects::refused`]. [`Gone`] after its deletion.
     pub fn prepare_transaction<L: CommandLog, W: SharedWindows>(
         &mut self,
         transaction: u64,
         entries: &mut [NewEntry<'_>],
         settlements: Vec<(Outcome, Vec<Delivered>)>,
         turn: &mut Turn<'_, L, W>,
-    ) -> Result<(), Gone> {
+    ) -> Result<(), Denial> {
         self.alive()?;
         turn.effects.refused.clear();
         self.adjust(entries, turn.now);
         let room = if self.refuses_when_full() { self.room(entries) } else { entries.len() };
-        turn.effects.refused.extend((room..entries.len()).map(|at| u32::try_from(at).unwrap_or(u32::MAX)));
-        self.counters.refused += (entries.len() - room) as u64;
+        if room < entries.len() {
+            let without = room..entries.len();
+            self.counters.refused += without.len() as u64;
+            turn.effects.refused.extend(without.map(|at| u32::try_from(at).unwrap_or(u32::MAX)));
+            return Err(Refusal::QueueFull(self.name.to_string()).into());
+        }
         let mut accepted = Vec::new();
         for (outcome, deliveries) in &settlements {
             if *outcome != Outcome::Accepted {
@@ -46,7 +52,6 @@ impl Queue {
                 }
             }
         }
-        let entries = &entries[..room];
         self.commit(&Command::TxPart { transaction, entries, accepted: &accepted }, turn);
         self.held.entry(transaction).or_default().extend(settlements);
         Ok(())

@@ -6,7 +6,7 @@ use crate::command::{DropReason, NewEntry};
 use crate::effect::{DeliveryCursor, Slot};
 use crate::ids::{ConnectionId, QueueId, Sequence, SessionId};
 use crate::message::{DeathReason, MessageView};
-use crate::queue::{BROWSED, Delivered, Queue};
+use crate::queue::{BROWSED, Delivered, Denial, Queue};
 use crate::session::Outcome;
 use crate::settings::{ConsumerSettings, Limits, Order, Overflow, QueueSettings};
 use proptest::prelude::*;
@@ -307,11 +307,17 @@ impl World {
             .collect();
         let taken = self.take_held(0, settle);
         let settlements = vec![(Outcome::Accepted, self.delivered(&taken))];
-        self.step(|queue, turn| queue.prepare_transaction(transaction, &mut entries, settlements, turn));
-        self.promised.entry(transaction).or_default().extend(taken);
-        let taken = texts.len() - self.bench.effects.refused.len();
-        let part = self.parts.entry(transaction).or_default();
-        part.extend(texts.into_iter().take(taken).map(|(head, body, _)| (head, body, 1)));
+        let prepared = self
+            .bench
+            .step(|queue, turn| queue.prepare_transaction(transaction, &mut entries, settlements, turn));
+        assert!(!matches!(prepared, Err(Denial::Gone(_))), "the queue exists");
+        if prepared.is_ok() {
+            self.promised.entry(transaction).or_default().extend(taken);
+            let part = self.parts.entry(transaction).or_default();
+            part.extend(texts.into_iter().map(|(head, body, _)| (head, body, 1)));
+        } else {
+            self.held.extend(taken);
+        }
     }
 
     fn commit(&mut self, transaction: u64) {

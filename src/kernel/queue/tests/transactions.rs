@@ -4,7 +4,8 @@ use super::harness::*;
 use crate::command::RecordedCommand;
 use crate::ids::{QueueId, Sequence};
 use crate::message::DeathReason;
-use crate::queue::{Delivered, Queue};
+use crate::queue::{Delivered, Denial, Queue};
+use crate::refusal::Refusal;
 use crate::session::Outcome;
 use crate::settings::{Limits, Overflow, QueueSettings};
 
@@ -79,16 +80,33 @@ fn parts_of_one_transaction_add_up() {
     assert_eq!(got, ["between", "a", "b", "other"]);
 }
 
-#[test]
-fn a_full_queue_refuses_when_it_is_prepared() {
-    let mut bench = Bench::limited(Limits {
-        max_messages: Some(2),
+fn bounded(messages: u64) -> Bench {
+    Bench::limited(Limits {
+        max_messages: Some(messages),
         overflow: Some(Overflow::Reject),
         ..Limits::default()
-    });
-    prepare(&mut bench, 1, &["a", "b", "c"], Vec::new());
-    assert_eq!(bench.effects.refused, [2]);
+    })
+}
+
+#[test]
+fn a_part_that_has_no_room_is_refused_as_a_whole() {
+    let mut bench = bounded(2);
+    let mut entries = [entry("a"), entry("b"), entry("c")];
+    let refused = bench.step(|queue, turn| queue.prepare_transaction(1, &mut entries, Vec::new(), turn));
+    assert_eq!(refused, Err(Denial::Refused(Refusal::QueueFull("q".to_owned()))));
+    assert_eq!((&bench.effects.refused[..], bench.queue.counters().refused), (&[2][..], 1));
     commit(&mut bench, 1);
+    assert_eq!(bench.queue.ready().messages, 0);
+}
+
+#[test]
+fn a_prepared_part_keeps_its_room() {
+    let mut bench = bounded(2);
+    prepare(&mut bench, 1, &["a"], Vec::new());
+    bench.publish_bodies(&["b", "c"]);
+    assert_eq!((&bench.effects.refused[..], bench.queue.ready().messages), (&[1][..], 1));
+    bench.step(|queue, turn| queue.roll_back_transaction(1, turn)).expect("it exists");
+    bench.publish_bodies(&["d"]);
     assert_eq!(bench.queue.ready().messages, 2);
 }
 

@@ -151,6 +151,20 @@ def test_transaction_to_several_queues(connection, tx, names):
         assert get_bodies(other, queue, 2) == [b"1", b"2"]
 
 
+@pytest.mark.fairlead_only
+@pytest.mark.parametrize("overflow", ["reject-publish", "reject-publish-dlx"])
+def test_a_commit_beyond_a_queues_limit_is_refused(connection, tx, names, overflow):
+    limited = names.queue()
+    other = connection.channel()
+    other.queue_declare(limited, arguments={"x-max-length": 1, "x-overflow": overflow})
+    for body in (b"1", b"2"):
+        tx.basic_publish("", limited, body)
+    expected = f"PRECONDITION_FAILED - queue '{limited}' in vhost '/' is full, the transaction was rolled back"
+    with channel_refused(406, expected):
+        tx.tx_commit()
+    assert depth(other, limited) == 0
+
+
 def test_confirm_select_twice_keeps_the_numbering(raw, queue):
     one = raw()
     one.open_channel()
