@@ -304,7 +304,7 @@ impl Broker {
                 break;
             }
             let Some(id) = self.janitor.due(now) else { break };
-            let Some(cell) = self.queues.get(id) else { continue };
+            let Some(cell) = self.queues.get(id).or_else(|| self.replies.of_id(id)) else { continue };
             Janitor::cleared(&cell.deadline);
             Scratch::with(|scratch| {
                 cell.enter(self, scratch, now, |q| {

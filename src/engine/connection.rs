@@ -184,9 +184,7 @@ impl Connection {
     /// All deliveries given so far have been encoded: their bytes are granted to their consumers again, in
     /// portions of at least half a window.
     pub fn delivered(&mut self, now: Time) {
-        let mut parcel = std::mem::take(&mut self.parcel);
-        self.count_walked(&mut parcel);
-        self.parcel = parcel;
+        self.count_all_walked();
         for at in 0..self.consumers.len() {
             let Consumer { cell, slot, transfer_window, owed, .. } = &mut self.consumers[at];
             if *owed < u64::from(*transfer_window / 2) {
@@ -199,6 +197,12 @@ impl Connection {
                 let _ = q.queue.grant(slot, 0, bytes, &mut q.turn);
             });
         }
+    }
+
+    pub(crate) fn count_all_walked(&mut self) {
+        let mut parcel = std::mem::take(&mut self.parcel);
+        self.count_walked(&mut parcel);
+        self.parcel = parcel;
     }
 
     fn count_walked(&mut self, parcel: &mut Parcel) {

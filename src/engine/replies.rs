@@ -5,8 +5,10 @@
 
 use crate::queue_cell::QueueCell;
 use arc_swap::ArcSwap;
+use fairlead_kernel::QueueId;
 use parking_lot::Mutex;
 use rpds::HashTrieMapSync;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What a reply address begins with; the token follows.
@@ -19,12 +21,13 @@ pub(crate) const REPLY_BYTES: u64 = 16 << 20;
 #[derive(Debug)]
 pub(crate) struct Replies {
     queues: ArcSwap<HashTrieMapSync<Box<str>, Arc<QueueCell>>>,
-    writer: Mutex<()>,
+    /// The same queues by id, for the janitor; whoever changes one changes both. Rank: leaf.
+    by_id: Mutex<HashMap<QueueId, Arc<QueueCell>>>,
 }
 
 impl Default for Replies {
     fn default() -> Self {
-        Replies { queues: ArcSwap::from_pointee(HashTrieMapSync::new_sync()), writer: Mutex::new(()) }
+        Replies { queues: ArcSwap::from_pointee(HashTrieMapSync::new_sync()), by_id: Mutex::default() }
     }
 }
 
@@ -41,17 +44,25 @@ impl Replies {
         self.queues.load().get(token).cloned()
     }
 
+    /// The queue of that number.
+    pub(crate) fn of_id(&self, id: QueueId) -> Option<Arc<QueueCell>> {
+        self.by_id.lock().get(&id).cloned()
+    }
+
     pub(crate) fn insert(&self, token: &str, cell: Arc<QueueCell>) {
-        let _writer = self.writer.lock();
+        let mut by_id = self.by_id.lock();
+        by_id.insert(cell.id(), Arc::clone(&cell));
         let next = self.queues.load().insert(token.into(), cell);
         self.queues.store(Arc::new(next));
     }
 
     /// Take an address away; its queue is to be deleted.
     pub(crate) fn remove(&self, token: &str) -> Option<Arc<QueueCell>> {
-        let _writer = self.writer.lock();
+        let mut by_id = self.by_id.lock();
         let before = self.queues.load();
+        let cell = before.get(token).cloned()?;
+        by_id.remove(&cell.id());
         self.queues.store(Arc::new(before.remove(token)));
-        before.get(token).cloned()
+        Some(cell)
     }
 }

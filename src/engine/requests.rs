@@ -296,6 +296,7 @@ impl Connection {
                 // Without conditions, and once only: nothing can stand against it.
                 let _ = q.queue.delete(false, false, &mut q.turn);
             });
+            self.broker.janitor.forget(cell.id(), &cell.deadline);
         }
     }
 
@@ -355,21 +356,35 @@ impl Connection {
     fn set_session_window(&mut self, id: SessionId, size: Option<u32>, now: Time) {
         let session = self.session(id);
         let before = session.window.take();
-        session.window = size.map(|size| match before {
+        session.window = size.map(|size| match &before {
             Some((window, old)) => {
-                window.grow(i64::from(size) - i64::from(old));
-                (window, size)
+                window.grow(i64::from(size) - i64::from(*old));
+                (Arc::clone(window), size)
             }
-            None => (Arc::new(SessionWindow::new(size, session.unsettled)), size),
+            // Closed, until nothing can leave without it: then what is under way can be counted.
+            None => (Arc::new(SessionWindow::new(0)), size),
         });
-        let window = session.window.as_ref().map(|(window, _)| Arc::clone(window));
+        let window = session.window.clone();
         let connection = self.id;
         for consumer in self.consumers.iter().filter(|consumer| consumer.session == id) {
             self.enter(&consumer.cell, now, |q| {
-                q.turn.windows.set(connection, id, window.clone());
+                q.turn.windows.set(connection, id, window.as_ref().map(|(window, _)| Arc::clone(window)));
                 // Gone with its queue: it has no window any more.
                 let _ = q.queue.set_shared_window(consumer.slot, window.is_some(), &mut q.turn);
             });
         }
+        if let (None, Some((window, size))) = (before, window) {
+            let held = self.held_by_consumers(id);
+            window.grow(i64::from(size) - i64::try_from(held).unwrap_or(i64::MAX));
+            self.window_opened(id, now);
+        }
+    }
+
+    /// Deliveries of a session's consumers that wait to be settled, those included that its adapter has not seen yet.
+    fn held_by_consumers(&mut self, id: SessionId) -> u64 {
+        self.count_all_walked();
+        let under_way = self.waiting(|session| session == id);
+        let of_consumers = under_way.iter().filter(|delivery| delivery.consumer.is_some()).count() as u64;
+        self.session(id).unsettled + of_consumers
     }
 }

@@ -44,15 +44,20 @@ impl Connection {
         let session = &mut self.sessions[at];
         session.unsettled = session.unsettled.saturating_sub(held);
         let Some((window, _)) = &session.window else { return };
-        if !window.give_back(held) {
-            return;
+        if window.give_back(held) {
+            self.window_opened(id, now);
         }
+    }
+
+    /// The window of a session has room: its consumers may be served.
+    pub(crate) fn window_opened(&self, id: SessionId, now: Time) {
         let mut cells: Vec<&Arc<QueueCell>> = self
             .consumers
             .iter()
             .filter(|consumer| consumer.session == id)
             .map(|consumer| &consumer.cell)
             .collect();
+        cells.sort_unstable_by_key(|cell| cell.id());
         cells.dedup_by_key(|cell| cell.id());
         for cell in cells {
             self.enter(cell, now, |q| {

@@ -16,9 +16,9 @@ pub(crate) struct SessionWindow {
 }
 
 impl SessionWindow {
-    /// A window of that size, of which `held` places are taken.
-    pub(crate) fn new(size: u32, held: u64) -> SessionWindow {
-        SessionWindow { free: AtomicI64::new(i64::from(size) - i64::try_from(held).unwrap_or(i64::MAX)) }
+    /// A window with so many free places.
+    pub(crate) fn new(free: u32) -> SessionWindow {
+        SessionWindow { free: AtomicI64::new(free.into()) }
     }
 
     fn take(&self) -> bool {
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn a_window_opens_when_a_place_comes_back() {
-        let window = Arc::new(SessionWindow::new(3, 1));
+        let window = Arc::new(SessionWindow::new(2));
         let mut windows = Windows::default();
         windows.set(ConnectionId(1), SessionId(1), Some(Arc::clone(&window)));
         let mut take = |session| windows.take(ConnectionId(1), SessionId(session));

@@ -48,6 +48,63 @@ fn a_session_window_spans_queues() {
 }
 
 #[test]
+fn a_session_window_counts_what_is_under_way_when_it_is_set() {
+    let broker = broker();
+    let mut client = Client::new(&broker);
+    client.declare("q", QueueSettings::default()).unwrap();
+    fill(&mut client, "q", 10);
+    client.consume("q", acknowledging(None));
+    let walked = client.connection.next_delivery().map(|delivery| Unsettled {
+        queue: delivery.queue,
+        sequence: delivery.sequence,
+        consumer: delivery.consumer,
+    });
+    // One is walked and not counted yet, nine were taken out of the outbox with it, four come behind.
+    fill(&mut client, "q", 4);
+    client.tell(Request::SetSessionWindow { window: Some(3) });
+    let (mut held, _) = client.receive();
+    assert_eq!(held.len(), 13);
+    fill(&mut client, "q", 20);
+    assert_eq!(client.receive().0.len(), 0, "14 of 3 places are taken");
+    client.tell(Request::Settle { outcome: Outcome::Accepted, deliveries: walked.into_iter().collect() });
+    let last = held.split_off(2);
+    client.settle(Outcome::Accepted, &last);
+    assert_eq!(client.receive().0.len(), 1, "2 of 3 were taken");
+    client.settle(Outcome::Accepted, &held);
+    assert_eq!(client.receive().0.len(), 2);
+}
+
+#[test]
+fn replies_that_wait_expire_in_their_time_and_leave_no_memory() {
+    let broker = broker();
+    let mut client = Client::new(&broker);
+    let subscribe = Request::SubscribeReplies {
+        consumer: ConsumerId(1),
+        token: "token".to_owned(),
+        tag: "tag".to_owned(),
+    };
+    client.ask(subscribe).unwrap();
+    let cell = broker.replies.get("token").unwrap();
+    let ready = || cell.figures.ready.load(std::sync::atomic::Ordering::Relaxed);
+    let memory = || cell.figures.memory.load(std::sync::atomic::Ordering::Relaxed);
+    let idle = memory();
+    let body = "x".repeat(1000);
+    let reply = Publish { time_to_live: Some(500), ..publish("", "amq.rabbitmq.reply-to.token", &body) };
+    client.publish(&vec![reply; 1000]);
+    assert!(ready() > 500, "{} wait for the client", ready());
+    let mut later = client.now.after_milliseconds(501);
+    while broker.run_due(later).is_some_and(|next| next <= later) {}
+    assert_eq!(ready(), 0);
+    for _ in 0..3 {
+        later = later.after_milliseconds(1001);
+        broker.run_due(later);
+    }
+    assert!(memory() <= idle + 8 * 1024, "{} bytes, {idle} at first", memory());
+    client.ask(Request::CloseSession { unsettled: vec![] }).unwrap();
+    assert_eq!(broker.janitor.next(), None);
+}
+
+#[test]
 fn the_transfer_window_holds_what_is_not_taken_and_opens_when_it_is() {
     let broker = broker();
     let mut client = Client::new(&broker);

@@ -151,7 +151,7 @@ def test_transaction_to_several_queues(connection, tx, names):
         assert get_bodies(other, queue, 2) == [b"1", b"2"]
 
 
-@pytest.mark.fairlead_only
+@pytest.mark.fairlead_only("RabbitMQ keeps what had room")
 @pytest.mark.parametrize("overflow", ["reject-publish", "reject-publish-dlx"])
 def test_a_commit_beyond_a_queues_limit_is_refused(connection, tx, names, overflow):
     limited = names.queue()
