@@ -4,7 +4,6 @@ use crate::Clock;
 use crate::connection::Connection;
 use crate::connections::{Connections, Endpoints};
 use crate::counters::{Counter, Counters};
-use crate::dead_letters::Letter;
 use crate::janitor::Janitor;
 use crate::memory::{LOW_ON_MEMORY, Memory};
 use crate::queue_cell::QueueCell;
@@ -44,8 +43,8 @@ pub struct Broker {
     pub(crate) replies: Replies,
     pub(crate) connections: Connections,
     pub(crate) janitor: Janitor,
-    /// Dead letters that turns have left. Rank: leaf.
-    pub(crate) letters: Mutex<VecDeque<Letter>>,
+    /// Queues whose dead letters turns have left. Rank: leaf.
+    pub(crate) letters: Mutex<VecDeque<Arc<QueueCell>>>,
     /// One reload at a time. Rank: above the topology writer.
     pub(crate) reloading: Mutex<()>,
     transactions: AtomicU64,

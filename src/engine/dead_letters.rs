@@ -1,6 +1,8 @@
 //! What a step of a queue leaves to be done when no queue is locked: dead letters, and queues that go.
 //!
-//! Dead letters are published like any message, grouped by target queue; when the targets hold them the source
+//! Dead letters line up in their queue while it is locked. Whoever makes the first one wait has them in hand until
+//! all are sent, so that those of one queue arrive in the order in which they died, whatever other tasks do to it
+//! meanwhile. They are published like any message, grouped by target queue; when the targets hold them the source
 //! drops its entries. Targets may displace messages in turn: that is another round, not a recursion, and after
 //! a few rounds the janitor goes on.
 
@@ -14,14 +16,17 @@ use fairlead_kernel::message::{DeathReason, Message};
 use fairlead_kernel::queue::would_cycle;
 use fairlead_kernel::router::Routable;
 use fairlead_kernel::{QueueId, Sequence, Time};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Rounds of one turn.
-const ROUNDS: usize = 4;
+/// Rounds of one turn; the last one of each queue finds that all are sent.
+const ROUNDS: usize = 5;
+
+/// Dead letters of one queue that one round sends at most.
+const ROUND: usize = 1024;
 
 /// A dead letter and the queue it leaves.
-pub(crate) type Letter = (Arc<QueueCell>, DeadLetter);
+type Letter = (Arc<QueueCell>, DeadLetter);
 
 impl Broker {
     /// Do what the steps so far have left. No lock may be held.
@@ -39,36 +44,40 @@ impl Broker {
                 // In use again, or deleted by somebody else: fine either way.
                 let _ = self.delete_in(scratch, &cell, (true, false), now);
             }
-            let letters = std::mem::take(&mut scratch.letters);
-            if letters.is_empty() {
+            if scratch.letters.is_empty() {
                 return;
             }
+            let sources = std::mem::take(&mut scratch.letters);
+            let letters = take_letters(sources, scratch, ROUND);
             self.send_letters(&letters, scratch, now);
         }
         if !scratch.letters.is_empty() {
-            self.letters.lock().append(&mut scratch.letters);
+            self.letters.lock().extend(scratch.letters.drain(..));
             self.janitor.poke();
         }
     }
 
     /// Go on with dead letters that earlier turns left; true if there are more.
     pub(crate) fn send_left_letters(&self, now: Time) -> bool {
-        let letters: VecDeque<Letter> = {
+        let sources: Vec<Arc<QueueCell>> = {
             let mut left = self.letters.lock();
             let some = left.len().min(crate::broker::TURN);
             left.drain(..some).collect()
         };
-        if letters.is_empty() {
+        if sources.is_empty() {
             return false;
         }
         Scratch::with(|scratch| {
+            // Each has some, and together they are not too many.
+            let share = (crate::broker::TURN / sources.len()).max(1);
+            let letters = take_letters(sources, scratch, share);
             self.send_letters(&letters, scratch, now);
             self.follow_up(scratch, now);
         });
         !self.letters.lock().is_empty()
     }
 
-    fn send_letters(&self, letters: &VecDeque<Letter>, scratch: &mut Scratch, now: Time) {
+    fn send_letters(&self, letters: &[Letter], scratch: &mut Scratch, now: Time) {
         let mut targets: BTreeMap<QueueId, (Arc<QueueCell>, Vec<usize>)> = BTreeMap::new();
         for (index, (source, letter)) in letters.iter().enumerate() {
             let cells = self.targets_of(source, letter, scratch);
@@ -126,7 +135,7 @@ impl Broker {
     }
 
     /// The sources drop what has been sent.
-    fn depart(&self, letters: &VecDeque<Letter>, scratch: &mut Scratch, now: Time) {
+    fn depart(&self, letters: &[Letter], scratch: &mut Scratch, now: Time) {
         type Departures<'a> = BTreeMap<(QueueId, DeathReason), (&'a Arc<QueueCell>, Vec<Sequence>)>;
         let mut sources = Departures::new();
         for (source, letter) in letters {
@@ -149,4 +158,17 @@ impl Broker {
             });
         }
     }
+}
+
+/// At most so many dead letters of each source. Those that gave some stay in hand.
+fn take_letters(sources: Vec<Arc<QueueCell>>, scratch: &mut Scratch, most: usize) -> Vec<Letter> {
+    let mut letters = Vec::new();
+    for source in sources {
+        let some = source.take_letters(most);
+        if !some.is_empty() {
+            letters.extend(some.into_iter().map(|letter| (Arc::clone(&source), letter)));
+            scratch.letters.push(source);
+        }
+    }
+    letters
 }

@@ -2,8 +2,8 @@
 //! figures for readers who take no lock.
 //!
 //! Flow of [`QueueCell::enter`]: lock -> one step of the queue -> deliveries into outboxes (a consumer whose
-//! connection has gone is detached, and what it was to get goes to the next) -> figures published ->
-//! unlock -> wake the connections -> note what is left to do in the [`Scratch`].
+//! connection has gone is detached, and what it was to get goes to the next) -> dead letters lined up ->
+//! figures published -> unlock -> wake the connections -> note what is left to do in the [`Scratch`].
 
 use crate::Broker;
 use crate::counters::Counter;
@@ -13,13 +13,14 @@ use crate::scratch::{KEEP, Scratch};
 use crate::vhost::VirtualHost;
 use crate::windows::Windows;
 use fairlead_kernel::command::NoLog;
-use fairlead_kernel::effect::{Cancelled, DeliveryBatch, DeliveryCursor, Effects, Slot};
+use fairlead_kernel::effect::{Cancelled, DeadLetter, DeliveryBatch, DeliveryCursor, Effects, Slot};
 use fairlead_kernel::message::HeadReaders;
 use fairlead_kernel::queue::{Queue, Turn};
 use fairlead_kernel::session::{Event, Outcome};
 use fairlead_kernel::settings::{Limits, QueueSettings};
 use fairlead_kernel::{QueueId, Sequence, Time};
 use parking_lot::Mutex;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -44,6 +45,10 @@ struct Inner {
     /// Outboxes by consumer slot.
     links: Vec<Option<Link>>,
     windows: Windows,
+    /// Dead letters that wait to be sent, in the order in which they died.
+    departing: VecDeque<DeadLetter>,
+    /// Somebody has it in hand to send them: one at a time, else they would overtake each other.
+    sending: bool,
     /// Bytes that the broker's gauge knows of.
     memory: i64,
     log: NoLog,
@@ -113,6 +118,8 @@ impl QueueCell {
                 queue: Queue::new(id, Arc::clone(&name), settings, limits, readers, now),
                 links: Vec::new(),
                 windows: Windows::default(),
+                departing: VecDeque::new(),
+                sending: false,
                 memory: 0,
                 log: NoLog,
             }),
@@ -139,6 +146,9 @@ impl QueueCell {
         let inner = &mut *guard;
         let result = step(&mut inner.entered(&mut scratch.effects, now));
         inner.hand_over(scratch, now);
+        if inner.collect_letters(&mut scratch.effects) {
+            scratch.letters.push(Arc::clone(self));
+        }
         let memory = inner.memory_now();
         let grown = memory - std::mem::replace(&mut inner.memory, memory);
         let redelivered = self.figures.publish(&inner.queue, memory);
@@ -158,6 +168,18 @@ impl QueueCell {
         holds(&self.figures.ready) && holds(&self.figures.consumers)
     }
 
+    /// The next dead letters that wait, at most so many, for whoever has them in hand. None: all are sent, and he has
+    /// them in hand no more.
+    pub(crate) fn take_letters(&self, most: usize) -> Vec<DeadLetter> {
+        let mut inner = self.inner.lock();
+        let count = inner.departing.len().min(most);
+        if count == 0 {
+            inner.departing = VecDeque::new();
+            inner.sending = false;
+        }
+        inner.departing.drain(..count).collect()
+    }
+
     /// Note what the step asked for.
     fn note(self: &Arc<Self>, broker: &Broker, scratch: &mut Scratch) {
         let effects = &mut scratch.effects;
@@ -165,9 +187,6 @@ impl QueueCell {
             broker.janitor.note(self.id, &self.deadline, Time(0));
         } else if let Some(deadline) = effects.deadline {
             broker.janitor.note(self.id, &self.deadline, deadline);
-        }
-        if !effects.dead_letters.is_empty() {
-            scratch.letters.extend(effects.dead_letters.drain(..).map(|letter| (Arc::clone(self), letter)));
         }
         if effects.delete_me {
             scratch.deletions.push(Arc::clone(self));
@@ -205,6 +224,15 @@ impl Inner {
             self.links = Vec::new();
             self.windows = Windows::default();
         }
+    }
+
+    /// Dead letters line up behind those that wait; true if the caller has to send them now.
+    fn collect_letters(&mut self, effects: &mut Effects) -> bool {
+        if effects.dead_letters.is_empty() {
+            return false;
+        }
+        self.departing.extend(effects.dead_letters.drain(..));
+        !std::mem::replace(&mut self.sending, true)
     }
 
     /// A tombstone counts for nothing.

@@ -2,10 +2,10 @@
 
 use crate::queue_cell::QueueCell;
 use fairlead_kernel::command::NewEntry;
-use fairlead_kernel::effect::{DeadLetter, DeliveryBatch, Effects};
+use fairlead_kernel::effect::{DeliveryBatch, Effects};
 use fairlead_kernel::topology::Targets;
 use std::cell::Cell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -28,8 +28,9 @@ pub(crate) struct Scratch {
     pub(crate) wakers: Vec<Waker>,
     /// Deliveries to connections that have gone.
     pub(crate) undeliverable: Vec<DeliveryBatch>,
-    /// What queues asked for, to be done when none is locked.
-    pub(crate) letters: VecDeque<(Arc<QueueCell>, DeadLetter)>,
+    /// Queues whose dead letters are to be sent when none is locked.
+    pub(crate) letters: Vec<Arc<QueueCell>>,
+    /// Queues that are to be deleted then.
     pub(crate) deletions: Vec<Arc<QueueCell>>,
     pub(crate) targets: Targets,
     pub(crate) batch: BatchScratch,

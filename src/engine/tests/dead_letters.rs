@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::counters::Counter;
+use crate::scratch::Scratch;
 use fairlead_kernel::settings::Limits;
 use std::time::Duration;
 
@@ -98,4 +99,39 @@ fn without_its_exchange_a_dead_letter_is_dropped() {
     client.settle(Outcome::Rejected, &[got]);
     assert_eq!(client.counts_without_walking("q"), (0, 0));
     assert_eq!(broker.counters().get(Counter::DeadLettersDropped), 1);
+}
+
+#[test]
+fn dead_letters_of_a_queue_keep_their_order_between_tasks() {
+    let broker = broker();
+    let mut client = Client::new(&broker);
+    client.declare("source", dying_to("morgue", Limits::default())).unwrap();
+    client.declare("morgue", QueueSettings::default()).unwrap();
+    let bodies = ["1", "2", "3", "4"];
+    client.publish(&bodies.map(|body| publish("", "source", body)));
+    let got = bodies.map(|_| client.get("source").unwrap());
+    let cell = broker.queues.get(got[0].queue).unwrap();
+    let reject = |scratch: &mut Scratch, which: &Delivered| {
+        cell.enter(&broker, scratch, client.now, |q| {
+            q.queue.settle(&[(which.sequence, None)], Outcome::Rejected, &mut q.turn)
+        })
+        .unwrap();
+    };
+    // A task is interrupted when its message has died, before it is sent; others come in between.
+    Scratch::with(|first| {
+        reject(first, &got[0]);
+        Scratch::with(|second| {
+            reject(second, &got[1]);
+            broker.follow_up(second, client.now);
+        });
+        reject(first, &got[2]);
+        broker.follow_up(first, client.now);
+    });
+    Scratch::with(|third| {
+        reject(third, &got[3]);
+        broker.follow_up(third, client.now);
+    });
+    let morgue = bodies.map(|_| client.get("morgue").map(|got| got.body));
+    assert_eq!(morgue, bodies.map(|body| Some(body.to_owned())));
+    assert_eq!(client.counts("source"), (0, 0));
 }
