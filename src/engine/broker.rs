@@ -50,7 +50,7 @@ pub struct Broker {
     transactions: AtomicU64,
     /// Publishers are stopped.
     stopped: AtomicBool,
-    /// No connection is taken any more.
+    /// For those who ask how it is; [`Connections`] decides who may come in.
     draining: AtomicBool,
 }
 
@@ -110,10 +110,6 @@ impl Broker {
     /// # Errors
     /// There are too many, or the broker is stopping.
     pub fn connect(self: &Arc<Self>, endpoints: Endpoints, now: Time) -> Result<Connection, Refusal> {
-        if self.is_draining() {
-            self.counters.add(Counter::ConnectionsRefused, 1);
-            return Err(Refusal::ShuttingDown);
-        }
         let entry = self
             .connections
             .open(endpoints, now, self.settings().connections)

@@ -1,8 +1,8 @@
 //! A connection as the engine sees it: its sessions, its consumers, and what waits for it.
 //!
 //! It belongs to one task. That task gives publishes and requests in, and walks what comes out:
-//! [`Connection::next_event`] and [`Connection::walk_deliveries`] until neither gives more, then
-//! [`Connection::delivered`] returns the consumers' credit. When the connection ends, by its protocol or by
+//! [`Connection::next_urgent`], then [`Connection::next_event`] and [`Connection::walk_deliveries`] until neither
+//! gives more, then [`Connection::delivered`] returns the consumers' credit. When the connection ends, by its protocol or by
 //! accident, [`Connection::end`] (or dropping it) gives everything back.
 
 use crate::Broker;
@@ -126,6 +126,17 @@ impl Connection {
         if self.parcel.is_empty() { self.outbox().poll_filled(context) } else { Poll::Ready(()) }
     }
 
+    /// What must not wait behind anything else, not even behind output that the peer does not read: the connection's
+    /// end.
+    pub fn next_urgent(&mut self) -> Option<Event> {
+        self.outbox().take_urgent()
+    }
+
+    /// Ready when there is something urgent; else the task is woken when there is.
+    pub fn poll_urgent(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.outbox().poll_urgent(context)
+    }
+
     /// So many bytes are held of messages that have not wholly arrived: they count as memory of messages.
     pub fn holds_incomplete(&mut self, bytes: u64) {
         if bytes != self.incomplete {
@@ -228,7 +239,6 @@ impl Connection {
         counters.add(Counter::Delivered, waiting);
         counters.add(Counter::DeliveredSettled, settled);
         counters.add(Counter::DeliveredBytes, bytes);
-        self.entry.delivered(waiting + settled);
     }
 
     pub(crate) fn outbox(&self) -> &Arc<Outbox> {

@@ -36,7 +36,6 @@ pub struct Entry {
     pub(crate) description: ArcSwapOption<Description>,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
-    delivered: AtomicU64,
 }
 
 /// What a connection says of itself.
@@ -119,11 +118,6 @@ impl Entry {
         self.bytes_out.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Deliveries were encoded.
-    pub(crate) fn delivered(&self, count: u64) {
-        self.delivered.fetch_add(count, Ordering::Relaxed);
-    }
-
     /// Bytes read and written so far.
     pub(crate) fn bytes(&self) -> (u64, u64) {
         (self.bytes_in.load(Ordering::Relaxed), self.bytes_out.load(Ordering::Relaxed))
@@ -139,15 +133,20 @@ pub(crate) struct Connections {
 
 #[derive(Debug, Default)]
 struct Open {
+    /// No more are let in.
+    closing: bool,
     next: u64,
     entries: BTreeMap<ConnectionId, Arc<Entry>>,
     of_users: HashMap<Arc<str>, u64>,
 }
 
 impl Connections {
-    /// Let one more in, if there are fewer than `limit`.
+    /// Let one more in, if there are fewer than `limit` and they are not being closed.
     pub(crate) fn open(&self, endpoints: Endpoints, now: Time, limit: u64) -> Result<Arc<Entry>, Refusal> {
         let mut open = self.open.lock();
+        if open.closing {
+            return Err(Refusal::ShuttingDown);
+        }
         if open.entries.len() as u64 >= limit {
             return Err(Refusal::TooMany { bound: Bound::Connections, limit });
         }
@@ -160,7 +159,6 @@ impl Connections {
             description: ArcSwapOption::empty(),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
-            delivered: AtomicU64::new(0),
         });
         open.entries.insert(entry.id, Arc::clone(&entry));
         Ok(entry)
@@ -214,10 +212,11 @@ impl Connections {
         }
     }
 
-    /// Have all closed, before anything else they wait for.
+    /// Have all closed, before anything else they wait for, and let no more in.
     pub(crate) fn close_all(&self, reason: &CloseReason) {
+        self.open.lock().closing = true;
         for entry in self.all() {
-            entry.outbox.tell_first(Event::Close { reason: reason.clone() });
+            entry.outbox.tell_urgently(Event::Close { reason: reason.clone() });
         }
     }
 }

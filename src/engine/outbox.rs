@@ -24,12 +24,18 @@ pub struct Outbox {
     inner: Mutex<Inner>,
     /// Whether `inner` holds anything: spares the reader the lock.
     filled: AtomicBool,
+    /// Whether `inner` holds an urgent event: the same.
+    urgent: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     closed: bool,
     waker: Option<Waker>,
+    /// What does not wait until the peer reads.
+    urgent: Option<Event>,
+    /// Of a task that only something urgent may wake.
+    urgent_waker: Option<Waker>,
     contents: Contents,
 }
 
@@ -74,6 +80,30 @@ impl Outbox {
         }
     }
 
+    /// Put in what must not wait behind anything, not even output that the peer does not read, and wake the reader.
+    /// One that nobody has taken yet is replaced.
+    pub(crate) fn tell_urgently(&self, event: Event) {
+        let mut inner = self.inner.lock();
+        if inner.closed {
+            return;
+        }
+        inner.urgent = Some(event);
+        self.urgent.store(true, Ordering::Release);
+        let wakers = [inner.waker.take(), inner.urgent_waker.take()];
+        drop(inner);
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    /// The urgent event, if there is one.
+    pub(crate) fn take_urgent(&self) -> Option<Event> {
+        if !self.urgent.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut inner = self.inner.lock();
+        self.urgent.store(false, Ordering::Release);
+        inner.urgent.take()
+    }
+
     fn put(&self, put: impl FnOnce(&mut Contents)) -> Result<Option<Waker>, Closed> {
         let mut inner = self.inner.lock();
         if inner.closed {
@@ -109,17 +139,32 @@ impl Outbox {
         !parcel.contents.is_empty()
     }
 
-    /// Ready when there is something to take; else the task is woken when there is.
+    /// Ready when there is something to take, urgent or not; else the task is woken when there is.
     pub fn poll_filled(&self, context: &mut Context<'_>) -> Poll<()> {
-        if self.is_filled() {
+        let ready = || self.is_filled() || self.urgent.load(Ordering::Acquire);
+        self.poll(context, ready, |inner| &mut inner.waker)
+    }
+
+    /// Ready when there is something urgent; else the task is woken when there is.
+    pub(crate) fn poll_urgent(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.poll(context, || self.urgent.load(Ordering::Acquire), |inner| &mut inner.urgent_waker)
+    }
+
+    fn poll(
+        &self,
+        context: &mut Context<'_>,
+        ready: impl Fn() -> bool,
+        waker: fn(&mut Inner) -> &mut Option<Waker>,
+    ) -> Poll<()> {
+        if ready() {
             return Poll::Ready(());
         }
         let mut inner = self.inner.lock();
         // Filled between the look and the lock.
-        if self.is_filled() {
+        if ready() {
             return Poll::Ready(());
         }
-        match &mut inner.waker {
+        match waker(&mut inner) {
             Some(waker) => waker.clone_from(context.waker()),
             none => *none = Some(context.waker().clone()),
         }
@@ -237,5 +282,46 @@ impl Parcel {
         self.cursor = DeliveryCursor::default();
         self.credited = DeliveryCursor::default();
         self.walked = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fairlead_kernel::session::CloseReason;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl std::task::Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn only_something_urgent_wakes_a_task_that_cannot_take_more() {
+        let outbox = Outbox::default();
+        let woken = Arc::new(Count::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut context = Context::from_waker(&waker);
+        outbox.tell_first(Event::Unblocked);
+        assert_eq!(outbox.poll_filled(&mut context), Poll::Ready(()));
+        assert_eq!(outbox.poll_urgent(&mut context), Poll::Pending);
+        assert_eq!(outbox.tell(Event::Unblocked).map(|waker| waker.is_some()), Ok(false));
+        let close = Event::Close { reason: CloseReason::Shutdown };
+        outbox.tell_urgently(close.clone());
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert_eq!(outbox.poll_urgent(&mut context), Poll::Ready(()));
+        assert_eq!((outbox.take_urgent(), outbox.take_urgent()), (Some(close.clone()), None));
+
+        let mut parcel = Parcel::default();
+        assert!(outbox.take(&mut parcel));
+        assert_eq!(outbox.poll_filled(&mut context), Poll::Pending);
+        outbox.tell_urgently(close);
+        assert_eq!(woken.0.load(Ordering::Relaxed), 2, "an idle task hears of it too");
+        assert_eq!(outbox.poll_filled(&mut context), Poll::Ready(()));
     }
 }

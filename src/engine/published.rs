@@ -207,7 +207,7 @@ impl Source for Broker {
         let found = self.connections.all().into_iter().find(|entry| entry.name() == name);
         let Some(entry) = found else { return false };
         let reason = CloseReason::Operator(reason.to_owned());
-        entry.outbox.tell_first(Event::Close { reason });
+        entry.outbox.tell_urgently(Event::Close { reason });
         true
     }
 }

@@ -13,6 +13,7 @@ use fairlead_engine::counters::Counter;
 use fairlead_engine::{Broker, Connection};
 use fairlead_kernel::Time;
 use fairlead_kernel::output::Output;
+use fairlead_kernel::session::Event;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -153,7 +154,9 @@ impl Pump {
         }
         self.input.rest();
         self.housekeeping(now);
-        if self.engine.poll_filled(context).is_ready() && self.output.pending() < OUTPUT_BOUND {
+        if self.engine.poll_filled(context).is_ready()
+            && (self.output.pending() < OUTPUT_BOUND || self.engine.poll_urgent(context).is_ready())
+        {
             return Poll::Ready(Ok(Turn::Moved));
         }
         let due = self.timer.poll_at(context, self.next_deadline(), self.broker.clock());
@@ -207,15 +210,17 @@ impl Pump {
 
     /// Encode what has arrived for this connection, as far as the bound allows; true if something had.
     fn take_outbox(&mut self, now: Time) -> bool {
-        if !self.engine.is_filled() {
-            return false;
-        }
         let mut moved = false;
+        if let Some(event) = self.engine.next_urgent() {
+            self.take_event(event, now);
+            moved = true;
+        }
+        if !self.engine.is_filled() {
+            return moved;
+        }
         while self.output.pending() < OUTPUT_BOUND {
             if let Some(event) = self.engine.next_event() {
-                self.protocol.handle_event(event, now);
-                self.protocol.carry_out(&mut self.engine, now);
-                self.answers += self.protocol.transmit(&mut self.output);
+                self.take_event(event, now);
             } else if !self.deliver(now) {
                 break;
             }
@@ -225,6 +230,12 @@ impl Pump {
             self.engine.delivered(now);
         }
         moved
+    }
+
+    fn take_event(&mut self, event: Event, now: Time) {
+        self.protocol.handle_event(event, now);
+        self.protocol.carry_out(&mut self.engine, now);
+        self.answers += self.protocol.transmit(&mut self.output);
     }
 
     fn deliver(&mut self, now: Time) -> bool {

@@ -128,6 +128,27 @@ fn operators_see_and_do() {
     client.publish(&[publish("", "q", "y")]);
     assert_eq!(Source::purge(&*broker, "/", "q"), Ok(1));
     assert!(broker.close_connection(&name, "enough"));
-    assert!(matches!(client.connection.next_event(), Some(Event::Close { .. })), "before deliveries");
+    assert!(matches!(client.connection.next_urgent(), Some(Event::Close { .. })), "before deliveries");
     assert!(!broker.close_connection("nobody", "enough"));
+}
+
+#[test]
+fn who_came_in_while_the_broker_began_to_drain_is_closed_too() {
+    for _ in 0..40 {
+        let broker = broker_with(declaring(host(&[], vec![])));
+        let mut connections = std::thread::scope(|scope| {
+            let coming = scope.spawn(|| {
+                let connect = || broker.connect(endpoints(), broker.clock().now());
+                std::iter::from_fn(|| connect().ok()).collect::<Vec<_>>()
+            });
+            while broker.connection_count() == 0 {
+                std::hint::spin_loop();
+            }
+            broker.drain();
+            coming.join().unwrap()
+        });
+        for connection in &mut connections {
+            assert!(matches!(connection.next_urgent(), Some(Event::Close { .. })));
+        }
+    }
 }

@@ -10,6 +10,8 @@ from collections import namedtuple
 from urllib.parse import quote
 
 import pytest
+from pika import spec
+from raw import Raw
 from steps import Inbox, channel_refused, confirming, connection_refused, depth, fill
 from waiting import pump_until, until
 
@@ -201,6 +203,31 @@ def test_close_tells_the_client_why(connect, names):
         pump_until(connection, lambda: False, "connection.close")
     until(lambda: not shown(), "the connection is gone")
     assert ask(path, "DELETE").code == 404
+
+
+def test_close_does_not_wait_for_a_client_that_does_not_read(address, channel, queue):
+    for _ in range(200):
+        channel.basic_publish("", queue, bytes(128 * 1024))
+    with Raw.open(address) as silent:
+        silent.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        silent.open_channel()
+        silent.method(1, spec.Basic.Consume(queue=queue, no_ack=True))
+        port = silent.sock.getsockname()[1]
+
+        def shown():
+            return listed("/api/connections", peer_port=port)
+
+        seen = []
+
+        def stands_still():
+            seen.extend(one["send_oct"] for one in shown())
+            return seen and seen[-1] > 100_000 and seen[-5:] == seen[-1:] * 5
+
+        until(stands_still, "nothing more can be written", pause=0.1)
+        (one,) = shown()
+        assert ask(f"/api/connections/{quote(one['name'], safe='')}", "DELETE").code == 204
+        # Its consumers are gone at once; the socket has some seconds more to say why.
+        until(lambda: not listed("/api/queues", name=queue, consumers=1), "the connection is at its end")
 
 
 def test_clients_that_ask_nothing_do_not_keep_others_out():
