@@ -5,6 +5,7 @@
 use fairlead_amqp_0_9_1::codec::{Payload, frame};
 use fairlead_amqp_0_9_1::connection::{Batch, Connection, ConnectionConfig, Peer};
 use fairlead_amqp_0_9_1::spec::Method;
+use fairlead_amqp_0_9_1::translate::names::NameKey;
 use fairlead_kernel::ids::{ConnectionId, Origin};
 use fairlead_kernel::message::{Body, MessageView};
 use fairlead_kernel::output::Output;
@@ -171,9 +172,9 @@ impl World {
 
 fuzz_target!(|data: &[u8]| {
     let config = Arc::new(ConnectionConfig::default());
-    let peer = Peer { loopback: true, encrypted: false };
+    let peer = Peer { connection: ConnectionId(1), loopback: true, encrypted: false };
     let mut world = World {
-        connection: Connection::new(config, peer, Time(1), 7),
+        connection: Connection::new(config, peer, Time(1), NameKey([7; 16])),
         output: Output::default(),
         unanswered: Vec::new(),
         now: Time(1),

@@ -43,7 +43,8 @@ impl Clock {
         self.started + time.since(Time(self.epoch_nanos))
     }
 
-    /// A number that is not given twice, for hashing and for names (`splitmix64` over a random start).
+    /// A number that is not given twice, for hashing (`splitmix64` over a random start). It can be told from
+    /// others: not for secrets.
     pub fn seed(&self) -> u64 {
         let state = self.seed.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
         let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

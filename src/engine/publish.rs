@@ -14,7 +14,7 @@ use fairlead_kernel::message::Message;
 use fairlead_kernel::router::Routable;
 use fairlead_kernel::session::{Event, Publish};
 use fairlead_kernel::topology::{RouteMemo, Topology};
-use fairlead_kernel::{MessageView, Refusal, SessionId, Time};
+use fairlead_kernel::{Refusal, SessionId, Time};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -68,7 +68,7 @@ impl<'b, 'p> Batch<'b, 'p> {
 
     /// The publish as a queue takes it.
     #[inline]
-    pub(crate) fn entry<'e>(&'e self, index: u32, connection: &Connection) -> NewEntry<'e>
+    pub(crate) fn entry<'e>(&'e self, index: u32) -> NewEntry<'e>
     where
         'p: 'e,
     {
@@ -78,11 +78,7 @@ impl<'b, 'p> Batch<'b, 'p> {
             Some(shared) => Message::view(shared),
             None => publish.message,
         };
-        NewEntry {
-            message: MessageView { publisher: connection.id, ..message },
-            expires,
-            priority: publish.priority,
-        }
+        NewEntry { message, expires, priority: publish.priority }
     }
 
     #[inline]
@@ -152,6 +148,7 @@ impl Connection {
         let mut routed: Option<&MessageView<'_>> = None;
         let publishes = batch.publishes;
         for (index, publish) in publishes.iter().enumerate() {
+            debug_assert_eq!(publish.message.publisher, self.id, "filled in by the adapter");
             if batch.is_late(index, publish.session) {
                 continue;
             }
@@ -281,7 +278,7 @@ impl Connection {
             let Group { cell, count } = &scratch.batch.groups[at];
             let (cell, to) = (Arc::clone(cell), from + *count as usize);
             let mut entries = recycle(std::mem::take(&mut scratch.batch.entries));
-            entries.extend(scratch.batch.ordered[from..to].iter().map(|index| batch.entry(*index, self)));
+            entries.extend(scratch.batch.ordered[from..to].iter().map(|index| batch.entry(*index)));
             let taken =
                 cell.enter(&self.broker, scratch, batch.now, |q| q.queue.publish(&mut entries, &mut q.turn));
             self.outpaces |= cell.is_behind();
@@ -312,7 +309,7 @@ impl Connection {
         for (index, cells) in self.route_again(batch, scratch) {
             let mut reached = false;
             for cell in cells {
-                let mut entries = [batch.entry(index, self)];
+                let mut entries = [batch.entry(index)];
                 let taken = cell
                     .enter(&self.broker, scratch, batch.now, |q| q.queue.publish(&mut entries, &mut q.turn));
                 reached |= taken.is_ok();

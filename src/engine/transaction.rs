@@ -163,7 +163,7 @@ impl Connection {
             let Group { cell, count } = &scratch.batch.groups[at];
             let (cell, to) = (Arc::clone(cell), from + *count as usize);
             let mut entries = recycle(std::mem::take(&mut scratch.batch.entries));
-            entries.extend(scratch.batch.ordered[from..to].iter().map(|index| batch.entry(*index, self)));
+            entries.extend(scratch.batch.ordered[from..to].iter().map(|index| batch.entry(*index)));
             let part = parts.remove(&cell.id()).map(|(_, part)| part).unwrap_or_default();
             let taken = transaction.prepare(self, &cell, &mut entries, part, (&mut *scratch, batch.now));
             scratch.batch.entries = recycle(entries);
@@ -184,7 +184,7 @@ impl Connection {
         for (index, cells) in again {
             let mut reached = false;
             for cell in cells {
-                let mut entries = [batch.entry(index, self)];
+                let mut entries = [batch.entry(index)];
                 reached |= transaction.prepare(
                     self,
                     &cell,

@@ -19,7 +19,7 @@ use crate::value::Value;
 pub struct Publish<'a> {
     /// Through which session.
     pub session: SessionId,
-    /// The message; its `publisher` is filled in by the engine.
+    /// The message, its `publisher` filled in: a shared one is kept as it is.
     pub message: MessageView<'a>,
     /// Time to live that the publisher gave, in milliseconds.
     pub time_to_live: Option<u64>,

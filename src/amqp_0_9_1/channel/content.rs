@@ -95,7 +95,7 @@ impl PendingPublish {
     }
 
     /// The complete message.
-    pub(crate) fn complete(self, session: SessionId) -> Option<OwnedPublish> {
+    pub(crate) fn complete(self, session: SessionId, publisher: ConnectionId) -> Option<OwnedPublish> {
         let mut head = self.head?;
         head.collected();
         Some(OwnedPublish {
@@ -103,7 +103,7 @@ impl PendingPublish {
             message: Arc::new(Message {
                 origin: Origin::Amqp091,
                 persistent: head.persistent,
-                publisher: ConnectionId(0),
+                publisher,
                 exchange: self.exchange,
                 routing_key: self.routing_key,
                 head: head.properties,

@@ -1,5 +1,6 @@
 //! What a connection is told at its birth.
 
+use fairlead_kernel::ids::ConnectionId;
 use std::time::Duration;
 
 /// Settings that all connections of a listener share.
@@ -101,6 +102,8 @@ impl SaslMechanism {
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
+    /// The connection's number in the engine: what it publishes carries it.
+    pub connection: ConnectionId,
     /// It is on this machine.
     pub loopback: bool,
     /// Nobody can read along.

@@ -18,7 +18,7 @@ use crate::spec::{BasicProperties, CLASS_BASIC, ReplyCode, basic};
 use crate::translate::names::REPLY_TO_PREFIX;
 use crate::translate::{Inspected, inspect};
 use bytes::Bytes;
-use fairlead_kernel::ids::{ConnectionId, Origin, SessionId};
+use fairlead_kernel::ids::{Origin, SessionId};
 use fairlead_kernel::message::{Body, MessageView};
 use fairlead_kernel::session::Publish;
 
@@ -154,7 +154,7 @@ impl Connection {
             message: MessageView {
                 origin: Origin::Amqp091,
                 persistent: head.facts.persistent,
-                publisher: ConnectionId(0),
+                publisher: self.peer.connection,
                 exchange: method.exchange,
                 routing_key: method.routing_key,
                 head: head.properties,
@@ -196,7 +196,7 @@ impl Connection {
         let Some(channel) = self.channels.get_mut(number) else { return };
         let Some(content) = channel.content.take_if(|content| content.is_complete()) else { return };
         self.incomplete_bytes -= content.held();
-        self.published.extend(content.complete(SessionId(number)));
+        self.published.extend(content.complete(SessionId(number), self.peer.connection));
     }
 
     /// Copy what is borrowed into its channel.

@@ -36,7 +36,7 @@ use crate::channel::Channels;
 use crate::codec::EncodeMethod;
 use crate::codec::frame::encode_method;
 use crate::handshake::{AwaitOpen, AwaitStartOk, AwaitTuneOk, AwaitVerdict, AwaitVirtualHost, Opened};
-use crate::translate::names::Names;
+use crate::translate::names::{NameKey, Names};
 use closing::Ending;
 use fairlead_kernel::ids::{SessionId, Time};
 use fairlead_kernel::output::Output;
@@ -125,10 +125,9 @@ struct Flow {
 }
 
 impl Connection {
-    /// A connection whose protocol header was accepted. `seed` is a secret of this connection: names that
-    /// the server chooses are made of it.
+    /// A connection whose protocol header was accepted. Names that the server chooses are made with `key`.
     #[must_use]
-    pub fn new(config: Arc<ConnectionConfig>, peer: Peer, now: Time, seed: u64) -> Connection {
+    pub fn new(config: Arc<ConnectionConfig>, peer: Peer, now: Time, key: NameKey) -> Connection {
         let mut connection = Connection {
             phase: Phase::AwaitStartOk(AwaitStartOk),
             opened: None,
@@ -142,7 +141,7 @@ impl Connection {
             replies: Output::default(),
             repeat: Repeat::default(),
             faults: VecDeque::new(),
-            names: Names::new(seed),
+            names: Names::new(key, peer.connection),
             last_consumer: 0,
             flow: Flow::default(),
             timers: Timers::new(now, config.handshake_timeout),

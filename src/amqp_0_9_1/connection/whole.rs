@@ -13,7 +13,7 @@ use super::{Connection, Phase};
 use crate::channel::{Mode, State};
 use crate::spec::{CLASS_BASIC, FRAME_BODY, FRAME_END, FRAME_HEADER, FRAME_METHOD, basic};
 use crate::translate::inspect;
-use fairlead_kernel::ids::{ConnectionId, Origin, SessionId, Time};
+use fairlead_kernel::ids::{Origin, SessionId, Time};
 use fairlead_kernel::message::{Body, MessageView};
 use fairlead_kernel::session::Publish;
 
@@ -86,7 +86,7 @@ impl Connection {
             message: MessageView {
                 origin: Origin::Amqp091,
                 persistent: facts.persistent,
-                publisher: ConnectionId(0),
+                publisher: self.peer.connection,
                 exchange: method.exchange,
                 routing_key: method.routing_key,
                 head: whole.properties,

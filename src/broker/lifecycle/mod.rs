@@ -13,6 +13,7 @@ use crate::net::listener;
 use crate::net::server::Service;
 use arc_swap::ArcSwap;
 use fairlead_amqp_0_9_1::translate::HEAD_READER;
+use fairlead_amqp_0_9_1::translate::names::NameKey;
 use fairlead_engine::{Broker, SettingsError};
 use fairlead_kernel::message::HeadReaders;
 use service_manager::Stage;
@@ -36,6 +37,9 @@ pub enum StartError {
     /// The system did not give what is needed.
     #[error(transparent)]
     System(#[from] io::Error),
+    /// The system has no randomness to give, and names that can be guessed would be worse than none.
+    #[error("no random bytes from the system: {0}")]
+    Randomness(getrandom::Error),
     /// The settings contradict each other.
     #[error(transparent)]
     Settings(#[from] SettingsError),
@@ -118,11 +122,19 @@ fn listen(config: &Config, broker: &Arc<Broker>) -> Result<(Arc<Service>, JoinHa
     let service = Arc::new(Service {
         broker: Arc::clone(broker),
         amqp_0_9_1: ArcSwap::from_pointee(translate::amqp_0_9_1(config)),
+        name_key: name_key()?,
         proxy_protocol: config.listeners.proxy_protocol,
     });
     tracing::info!("Listening on TCP/TCP6 port {}", amqp.local_addr()?.port());
     let accepting = tokio::spawn(Arc::clone(&service).accept(amqp));
     Ok((service, accepting))
+}
+
+/// A secret that only this process knows.
+fn name_key() -> Result<NameKey, StartError> {
+    let mut key = NameKey([0; 16]);
+    getrandom::fill(&mut key.0).map_err(StartError::Randomness)?;
+    Ok(key)
 }
 
 /// Metrics, health and management, until the task is aborted.

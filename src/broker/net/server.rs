@@ -9,6 +9,7 @@ use crate::net::pump::{End, Pump};
 use crate::net::{proxy_protocol, sniff};
 use arc_swap::ArcSwap;
 use fairlead_amqp_0_9_1::connection::{Connection as Adapter, ConnectionConfig, Peer};
+use fairlead_amqp_0_9_1::translate::names::NameKey;
 use fairlead_engine::counters::Counter;
 use fairlead_engine::{Broker, Connection, Endpoints};
 use std::io;
@@ -28,6 +29,8 @@ pub struct Service {
     pub broker: Arc<Broker>,
     /// For AMQP 0-9-1 connections that are still to come; a reload stores another.
     pub amqp_0_9_1: ArcSwap<ConnectionConfig>,
+    /// What names that the broker chooses are made with.
+    pub name_key: NameKey,
     /// Connections begin with a PROXY protocol header.
     pub proxy_protocol: bool,
 }
@@ -100,7 +103,8 @@ impl Service {
         let broker = Arc::clone(&self.broker);
         let config = self.amqp_0_9_1.load_full();
         let pre_authentication_bytes = config.initial_frame_max as usize;
-        let adapter = Adapter::new(config, Peer { loopback, encrypted: false }, now, broker.clock().seed());
+        let peer = Peer { connection: engine.id(), loopback, encrypted: false };
+        let adapter = Adapter::new(config, peer, now, self.name_key);
         let protocol = Protocol::Amqp091(Box::new(Amqp091::new(
             adapter,
             Arc::clone(&broker),

@@ -308,8 +308,7 @@ fn a_reply_address_takes_its_memory_with_it() {
         let body = "x".repeat(1000);
         let replies: Vec<_> = (0..2000).map(|_| publish("", &key, &body)).collect();
         let now = client.now;
-        let mut events = Vec::new();
-        Client::new(&broker).connection.publish_batch(&replies, now, &mut events);
+        Client::new(&broker).publish(&replies);
         assert!(broker.memory.used() > 500_000, "more wait than the outbox takes");
         client.connection.end(&[], now);
         assert_eq!(broker.memory.used(), 0);

@@ -14,7 +14,9 @@ use fairlead_kernel::message::{Body, HeadReader, HeadReaders};
 use fairlead_kernel::session::{Delivery, Event, Mechanism, Outcome, Publish, Reply, Request, Unsettled};
 use fairlead_kernel::settings::{Binding, ConsumerSettings, Destination};
 use fairlead_kernel::settings::{MatchMode, QueueSettings};
-use fairlead_kernel::{ConsumerId, MessageView, Origin, QueueId, Refusal, Sequence, SessionId, Time, Value};
+use fairlead_kernel::{
+    ConnectionId, ConsumerId, MessageView, Origin, QueueId, Refusal, Sequence, SessionId, Time, Value,
+};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -65,6 +67,7 @@ pub(super) struct Delivered {
     pub(super) queue: QueueId,
     pub(super) sequence: Sequence,
     pub(super) redelivered: bool,
+    pub(super) publisher: ConnectionId,
     pub(super) body: String,
 }
 
@@ -101,7 +104,7 @@ pub(super) fn publish<'a>(exchange: &'a str, key: &'a str, body: &'a str) -> Pub
         message: MessageView {
             origin: Origin::Amqp091,
             persistent: false,
-            publisher: fairlead_kernel::ConnectionId(0),
+            publisher: ConnectionId(0),
             exchange,
             routing_key: key,
             head: b"",
@@ -211,8 +214,10 @@ impl Client {
     }
 
     pub(super) fn publish(&mut self, publishes: &[Publish<'_>]) -> Vec<Event> {
+        let mut publishes = publishes.to_vec();
+        publishes.iter_mut().for_each(|publish| publish.message.publisher = self.connection.id());
         let mut events = Vec::new();
-        self.connection.publish_batch(publishes, self.now, &mut events);
+        self.connection.publish_batch(&publishes, self.now, &mut events);
         events
     }
 
@@ -233,6 +238,7 @@ impl Client {
                     queue: delivery.queue,
                     sequence: delivery.sequence,
                     redelivered: delivery.redelivered,
+                    publisher: delivery.message.publisher,
                     body: String::from_utf8(body).unwrap(),
                 });
             } else {

@@ -203,3 +203,20 @@ fn a_message_whose_queues_have_all_gone_is_returned() {
     let events = client.publish(&[mandatory(2)]);
     assert!(matches!(&events[..], [Event::Returned { .. }, last] if *last == confirmed(2)), "{events:?}");
 }
+
+#[test]
+fn a_large_message_knows_its_publisher_in_every_queue_and_transaction() {
+    let broker = broker();
+    let mut client = Client::new(&broker);
+    for queue in ["a", "b"] {
+        client.declare(queue, QueueSettings::default()).unwrap();
+        client.ask(Request::Bind(binding("amq.fanout", queue, ""))).unwrap();
+    }
+    let large = "x".repeat(100_000);
+    for transacted in [false, true] {
+        client.publish(&[Publish { transacted, ..publish("amq.fanout", "", &large) }]);
+        client.ask(Request::Commit { settlements: vec![] }).unwrap();
+        let publishers = ["a", "b"].map(|queue| client.get(queue).map(|got| got.publisher));
+        assert_eq!(publishers, [Some(client.connection.id()); 2]);
+    }
+}

@@ -5,7 +5,8 @@ use crate::codec::frame::{self, encode_body, encode_header, encode_method};
 use crate::codec::{EncodeMethod, Payload, Table, TableWriter};
 use crate::connection::{Batch, Connection, ConnectionConfig, OwnedPublish, Peer, ProtocolError};
 use crate::spec::{BasicProperties, Method, basic, channel, connection};
-use fairlead_kernel::ids::{ConsumerId, Origin, QueueId, Sequence, SessionId, Time};
+use crate::translate::names::NameKey;
+use fairlead_kernel::ids::{ConnectionId, ConsumerId, Origin, QueueId, Sequence, SessionId, Time};
 use fairlead_kernel::message::{Body, Message, MessageView, Overlay};
 use fairlead_kernel::output::Output;
 use fairlead_kernel::refusal::Refusal;
@@ -36,6 +37,9 @@ pub(super) struct Published {
     pub(super) owned: bool,
 }
 
+/// A peer on this machine; the connection's number is not that of anybody else.
+pub(super) const NEAR: Peer = Peer { connection: ConnectionId(11), loopback: true, encrypted: false };
+
 /// See the module's text.
 pub(super) struct Talk {
     pub(super) connection: Connection,
@@ -51,7 +55,7 @@ pub(super) struct Talk {
 impl Talk {
     /// A connection that has sent its start.
     pub(super) fn new(config: ConnectionConfig, peer: Peer) -> Talk {
-        let connection = Connection::new(Arc::new(config), peer, START, 7);
+        let connection = Connection::new(Arc::new(config), peer, START, NameKey([7; 16]));
         Talk {
             connection,
             engine: Engine::default(),
@@ -64,7 +68,7 @@ impl Talk {
     }
 
     pub(super) fn local() -> Talk {
-        Talk::new(ConnectionConfig::default(), Peer { loopback: true, encrypted: false })
+        Talk::new(ConnectionConfig::default(), NEAR)
     }
 
     /// Open, with channel 1, its client having the capabilities that matter.
@@ -73,7 +77,7 @@ impl Talk {
     }
 
     pub(super) fn open_with(config: ConnectionConfig) -> Talk {
-        let mut talk = Talk::new(config, Peer { loopback: true, encrypted: false });
+        let mut talk = Talk::new(config, NEAR);
         talk.start_ok(&["consumer_cancel_notify", "connection.blocked", "authentication_failure_close"]);
         talk.tune_and_open();
         talk.send(1, &channel::Open);
@@ -361,6 +365,8 @@ pub(super) fn as_table(bytes: &[u8]) -> Table<'_> {
 }
 
 fn copy(publish: &Publish<'_>, owned: bool) -> Published {
+    assert_eq!(publish.message.publisher, NEAR.connection);
+    assert_eq!(publish.message.shared.map(|shared| shared.publisher), owned.then_some(NEAR.connection));
     Published {
         session: publish.session.0,
         exchange: publish.message.exchange.to_owned(),

@@ -1,6 +1,6 @@
 //! Traps 1 to 6: header, capabilities, login, tune, framing, channels.
 
-use super::talk::{Talk, publish_frames};
+use super::talk::{NEAR, Talk, publish_frames};
 use super::{check, check_in};
 use crate::codec::frame::{encode_body, encode_header, encode_heartbeat, encode_method};
 use crate::codec::protocol_header::{PROTOCOL_HEADER, Recognised, recognise};
@@ -129,8 +129,7 @@ fn trap_03_mechanisms_and_their_responses() {
         mechanisms: vec![SaslMechanism::Plain, SaslMechanism::AmqPlain, SaslMechanism::Anonymous],
         ..ConnectionConfig::default()
     };
-    let far = Peer { loopback: false, encrypted: false };
-    let near = Peer { loopback: true, encrypted: false };
+    let far = Peer { loopback: false, ..NEAR };
     let login = |peer: Peer, mechanism: &str, response: &[u8]| {
         let mut talk = Talk::new(config(), peer);
         talk.heard();
@@ -147,11 +146,11 @@ fn trap_03_mechanisms_and_their_responses() {
             secret: secret.to_vec(),
         }]
     };
-    assert_eq!(login(near, "PLAIN", b"ignored\0me\0secret").0, plain("me", b"secret"));
+    assert_eq!(login(NEAR, "PLAIN", b"ignored\0me\0secret").0, plain("me", b"secret"));
     let fields = super::talk::table(|table| {
         table.put_str("LOGIN", "me").put_str("PASSWORD", "pw");
     });
-    assert_eq!(login(near, "AMQPLAIN", &fields).0, plain("me", b"pw"));
+    assert_eq!(login(NEAR, "AMQPLAIN", &fields).0, plain("me", b"pw"));
     let anonymous = login(far, "ANONYMOUS", b"").0;
     assert!(matches!(&anonymous[..], [Request::Authenticate { mechanism: Mechanism::Anonymous, .. }]));
     assert_eq!(
@@ -160,7 +159,7 @@ fn trap_03_mechanisms_and_their_responses() {
     );
     for response in [&b""[..], b"me", b"\0me", b"\0me\0a\0b", b"\0\xff\0a"] {
         assert_eq!(
-            login(near, "PLAIN", response),
+            login(NEAR, "PLAIN", response),
             (
                 vec![],
                 vec![

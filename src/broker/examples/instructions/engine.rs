@@ -7,6 +7,7 @@ use fairlead_amqp_0_9_1::codec::{EncodeMethod, Frame, Payload, frame};
 use fairlead_amqp_0_9_1::connection::{Connection as Adapter, ConnectionConfig, Peer};
 use fairlead_amqp_0_9_1::spec::{Method, basic, channel, connection, queue};
 use fairlead_amqp_0_9_1::translate::HEAD_READER;
+use fairlead_amqp_0_9_1::translate::names::NameKey;
 use fairlead_engine::auth::Authentication;
 use fairlead_engine::counters::Counter;
 use fairlead_engine::{Broker, Connection, Endpoints, Settings};
@@ -65,7 +66,8 @@ impl Side {
         let endpoints = Endpoints { peer: place, local: place, loopback: true };
         let engine = broker.connect(endpoints, NOW).map_err(|refusal| refusal.to_string())?;
         let config = Arc::new(ConnectionConfig::default());
-        let adapter = Adapter::new(config, Peer { loopback: true, encrypted: false }, NOW, 1);
+        let peer = Peer { connection: engine.id(), loopback: true, encrypted: false };
+        let adapter = Adapter::new(config, peer, NOW, NameKey([1; 16]));
         let protocol = Amqp091::new(adapter, Arc::clone(broker), Arc::clone(engine.entry()));
         let mut side = Side { protocol, engine, output: Output::default(), last_answer: Vec::new() };
         let login = connection::StartOk {
