@@ -89,9 +89,9 @@ impl PendingPublish {
         self.head.as_ref().is_some_and(|head| head.remaining == 0)
     }
 
-    /// Body bytes held so far.
+    /// Bytes of head and body held so far.
     pub(crate) fn held(&self) -> u64 {
-        self.head.as_ref().map_or(0, |head| head.body_size - head.remaining)
+        self.head.as_ref().map_or(0, |head| head.properties.len() as u64 + head.body_size - head.remaining)
     }
 
     /// The complete message.

@@ -22,7 +22,8 @@ pub struct ConnectionConfig {
     pub heartbeat: u16,
     /// Bytes of a message's body at most.
     pub message_size_max: u64,
-    /// Bytes of messages that have not wholly arrived yet, over all channels of a connection, at most.
+    /// Bytes of heads and bodies of messages that have not wholly arrived yet, over all channels of a connection, at
+    /// most; the largest message with the largest head should fit.
     pub incomplete_bytes_max: u64,
     /// Deliveries that wait for their acknowledgement, at most, of each consumer.
     pub unsettled_max: u32,

@@ -108,11 +108,13 @@ impl Connection {
         } else {
             Bytes::copy_from_slice(properties)
         };
+        let length = head.len() as u64;
         if let Some(content) = &mut channel.content {
             content.set_head(head, body_size, &inspected.facts);
+            self.incomplete_bytes += length;
         }
         self.publish_if_complete(number);
-        Ok(())
+        self.check_incomplete()
     }
 
     #[inline]
@@ -181,15 +183,20 @@ impl Connection {
         let Some(content) = &mut channel.content else { return Err(expected_method()) };
         content.append(piece)?;
         self.incomplete_bytes += piece.len() as u64;
-        let maximum = self.config.incomplete_bytes_max;
-        if self.incomplete_bytes > maximum {
-            return Err(Fault::new(
-                ReplyCode::ResourceError,
-                format!("incomplete messages of this connection hold more than {maximum} bytes"),
-            ));
-        }
         self.publish_if_complete(number);
-        Ok(())
+        self.check_incomplete()
+    }
+
+    /// Whether all channels together hold no more of what is incomplete than they may.
+    fn check_incomplete(&self) -> Result<(), Fault> {
+        let maximum = self.config.incomplete_bytes_max;
+        if self.incomplete_bytes <= maximum {
+            return Ok(());
+        }
+        Err(Fault::new(
+            ReplyCode::ResourceError,
+            format!("incomplete messages of this connection hold more than {maximum} bytes"),
+        ))
     }
 
     fn publish_if_complete(&mut self, number: u16) {
@@ -200,12 +207,14 @@ impl Connection {
     }
 
     /// Copy what is borrowed into its channel.
-    pub(super) fn own(&mut self, partial: &Partial<'_>) {
+    pub(super) fn own(&mut self, partial: &Partial<'_>) -> Result<(), Fault> {
         if let Some(channel) = self.channels.get_mut(partial.channel)
             && channel.state == State::Open
         {
-            channel.content = Some(Box::new(PendingPublish::from_partial(partial)));
+            let content = channel.content.insert(Box::new(PendingPublish::from_partial(partial)));
+            self.incomplete_bytes += content.held();
         }
+        self.check_incomplete()
     }
 }
 

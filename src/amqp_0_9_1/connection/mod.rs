@@ -78,7 +78,7 @@ pub struct Connection {
     urgent: usize,
     awaiting: VecDeque<Awaiting>,
     published: VecDeque<OwnedPublish>,
-    /// Body bytes of messages that channels are collecting.
+    /// Bytes of heads and bodies of messages that channels are collecting.
     incomplete_bytes: u64,
     replies: Output,
     /// The delivery before the next.
@@ -220,7 +220,7 @@ impl Connection {
         matches!(self.phase, Phase::Closed)
     }
 
-    /// Body bytes held of messages that have not wholly arrived.
+    /// Bytes held of messages that have not wholly arrived.
     #[must_use]
     pub fn incomplete_bytes(&self) -> u64 {
         self.incomplete_bytes

@@ -48,8 +48,11 @@ impl Connection {
 
     /// Keep what a batch still borrows, because its read buffer is about to be reused.
     pub fn finish_batch(&mut self, batch: &mut Batch<'_>) {
-        if let Some(partial) = batch.partial.take() {
-            self.own(&partial);
+        if let Some(partial) = batch.partial.take()
+            && let Err(fault) = self.own(&partial)
+        {
+            let now = self.timers.now();
+            self.handle_error(content_error(fault, partial.channel), now);
         }
     }
 

@@ -49,6 +49,10 @@ impl Timers {
         self.now = now;
     }
 
+    pub(super) fn now(&self) -> Time {
+        self.now
+    }
+
     #[inline]
     pub(super) fn sent(&mut self) {
         self.last_sent = self.now;

@@ -122,7 +122,9 @@ impl Scenario {
         match self.work {
             Work::Large { .. } => {
                 let size = settings.large_size;
-                Some(format!("limits:\n  message_size: {size}\n  incomplete_message_bytes: {size}\n"))
+                // Room for a head.
+                let incomplete = size + (1 << 20);
+                Some(format!("limits:\n  message_size: {size}\n  incomplete_message_bytes: {incomplete}\n"))
             }
             _ => None,
         }

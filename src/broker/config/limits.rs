@@ -59,10 +59,12 @@ impl Limits {
         };
         // Else a message that may be sent could never arrive.
         let (incomplete, message) = (limits.incomplete_message_bytes, limits.message_size);
-        if incomplete < message {
-            let (incomplete, message) = (show_bytes(incomplete), show_bytes(message));
+        if incomplete < message + u64::from(limits.frame_size) {
+            let [incomplete, message, frame] =
+                [incomplete, message, limits.frame_size.into()].map(show_bytes);
             let text = format!(
-                "incomplete_message_bytes is {incomplete} and message_size {message}, expected at least as much"
+                "incomplete_message_bytes is {incomplete}, message_size {message} and frame_size {frame}, expected at \
+                 least both together"
             );
             section.conflict(["incomplete_message_bytes", "message_size"], text);
         }

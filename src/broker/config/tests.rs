@@ -140,7 +140,7 @@ fn values_are_held_against_each_other() {
     check(
         "limits: {message_size: 1 GiB}\nmemory: {page_out_above: 60%}\n",
         &[
-            "broker.yaml:1:24: limits.message_size: incomplete_message_bytes is 256 MiB and message_size 1 GiB, expected at least as much",
+            "broker.yaml:1:24: limits.message_size: incomplete_message_bytes is 256 MiB, message_size 1 GiB and frame_size 128 KiB, expected at least both together",
             "broker.yaml:2:26: memory.page_out_above: page_out_above is 60% and stop_publishers_above 50%, expected at most as much",
         ],
     );

@@ -116,12 +116,12 @@ fn incomplete_messages_are_bounded_over_all_channels() {
     begin(&mut talk, 2);
     assert_eq!(
         (talk.heard(), talk.connection.incomplete_bytes()),
-        (vec!["2 channel.open-ok".to_owned()], 2800)
+        (vec!["2 channel.open-ok".to_owned()], 2804)
     );
     // A channel that closes gives back what it held.
     talk.event(Event::SettlementTimeout { session: SessionId(2), milliseconds: 1 });
     talk.heard();
-    assert_eq!(talk.connection.incomplete_bytes(), 1400);
+    assert_eq!(talk.connection.incomplete_bytes(), 1402);
     talk.send(3, &channel::Open);
     begin(&mut talk, 3);
     talk.heard();
@@ -135,6 +135,44 @@ fn incomplete_messages_are_bounded_over_all_channels() {
              (60,40)",
         ],
     );
+}
+
+#[test]
+fn heads_of_incomplete_messages_are_bounded_too() {
+    let config = ConnectionConfig { incomplete_bytes_max: 3000, ..ConnectionConfig::default() };
+    let content_type = "x".repeat(200);
+    let properties = BasicProperties { content_type: Some(content_type.as_bytes()), ..Default::default() };
+    let mut head = Vec::new();
+    properties.encode(&mut head);
+    let begin = |number: u16| {
+        let mut bytes = Vec::new();
+        encode_method(&mut bytes, number, &channel::Open);
+        encode_method(&mut bytes, number, &to("k"));
+        encode_header(&mut bytes, number, 60, 10_000, &head);
+        bytes
+    };
+    let closed = "0 connection.close 506 RESOURCE_ERROR - incomplete messages of this connection hold more than 3000 bytes \
+                  (60,40)";
+    for at_once in [false, true] {
+        let mut talk = Talk::open_with(config.clone());
+        let all: Vec<Vec<u8>> = (2..20).map(begin).collect();
+        if at_once {
+            talk.feed(&all.concat());
+        } else {
+            all.iter().for_each(|bytes| talk.feed(bytes));
+        }
+        let heard = talk.heard();
+        assert_eq!(heard.last().map(String::as_str), Some(closed), "{heard:?}");
+        assert!(talk.connection.incomplete_bytes() <= 3000);
+    }
+    // What is complete, or whose channel has gone, holds nothing.
+    let mut talk = Talk::open_with(config);
+    talk.feed(&begin(2));
+    assert_eq!(talk.connection.incomplete_bytes(), head.len() as u64);
+    let mut body = Vec::new();
+    encode_body(&mut body, 2, &[0; 10_000]);
+    talk.feed(&body);
+    assert_eq!((talk.published.len(), talk.connection.incomplete_bytes()), (1, 0));
 }
 
 #[test]
