@@ -61,6 +61,20 @@ impl Consumer {
         self.credit > 0 && self.bytes > 0 && !self.waiting && !self.suspended
     }
 
+    /// For a browser: the first sequence of that level that it may not have seen.
+    pub(super) fn to_see(&self, level: u8) -> Sequence {
+        let seen = self.seen.iter().find(|(seen, _)| *seen == level);
+        Sequence(seen.map_or(0, |(_, sequence)| sequence.0 + 1))
+    }
+
+    /// For a browser: it is done with all entries of that level up to that one.
+    pub(super) fn has_seen(&mut self, level: u8, sequence: Sequence) {
+        match self.seen.iter_mut().find(|(seen, _)| *seen == level) {
+            Some(seen) => seen.1 = sequence,
+            None => self.seen.push((level, sequence)),
+        }
+    }
+
     /// A message went to it at that cost.
     #[inline]
     pub(super) fn charge(&mut self, cost: u32) {

@@ -6,14 +6,14 @@
 
 use super::chunk::Chunks;
 use super::consumers::Consumers;
-use super::contents::{Spot, Stopped, shared_size};
+use super::contents::{Contents, Spot, Stopped, shared_size, view};
 use super::delivery_batch::{DeliveryBatch, Run, Stamp};
 use super::entry::{Entry, FETCHING, Handle, REDELIVERED};
 use super::labels::alike;
 use super::{BROWSED, Queue, STEP, Shape, SharedWindows, Turn, packed};
 use crate::command::{Command, CommandLog, NewEntry, Settled, push_sequence};
 use crate::effect::{Effects, Fetch};
-use crate::ids::{QueueId, Sequence, SessionId};
+use crate::ids::{QueueId, Sequence, SessionId, Time};
 use crate::message::MessageView;
 use std::sync::Arc;
 
@@ -255,7 +255,7 @@ impl Queue {
     fn dispatch_browsers<L: CommandLog, W: SharedWindows>(&mut self, turn: &mut Turn<'_, L, W>) {
         for at in 0..self.consumers.browsers.len() {
             let index = self.consumers.browsers[at];
-            while let Some(spot) = self.next_to_browse(index) {
+            while let Some(spot) = self.next_to_browse(index, turn.now) {
                 if matches!(self.state.contents.at(spot).handle, Handle::Stored { .. }) {
                     self.want(spot, turn.effects);
                     break;
@@ -267,10 +267,7 @@ impl Queue {
                 let (level, sequence) =
                     (self.state.contents.lanes[spot.lane].level, self.state.contents.at(spot).sequence);
                 let Some(consumer) = self.consumers.at_mut(index) else { break };
-                match consumer.seen.iter_mut().find(|(seen, _)| *seen == level) {
-                    Some(seen) => seen.1 = sequence,
-                    None => consumer.seen.push((level, sequence)),
-                }
+                consumer.has_seen(level, sequence);
                 if acknowledge {
                     self.counters.delivered += 1;
                 } else {
@@ -280,24 +277,23 @@ impl Queue {
         }
     }
 
-    /// The first ready entry that a browser with credit has not seen, highest level first.
-    fn next_to_browse(&mut self, index: u32) -> Option<Spot> {
+    /// The first ready entry that a browser with credit has not seen, highest level first. What it will never want
+    /// counts as seen: what has expired, and what its own connection published if it does not want that.
+    fn next_to_browse(&mut self, index: u32, now: Time) -> Option<Spot> {
         let consumer = self.consumers.at_mut(index)?;
         if !consumer.can_take() {
             return None;
         }
         let (no_local, connection) = (consumer.no_local, consumer.connection);
-        let contents = &self.state.contents;
-        for (lane, entries) in contents.lanes.iter().enumerate() {
-            let seen = consumer.seen.iter().find(|(level, _)| *level == entries.level);
-            let mut at = entries.find_from(Sequence(seen.map_or(0, |(_, sequence)| sequence.0 + 1)));
-            while let Some(place) = at {
-                let spot = Spot { lane, place };
-                let local = no_local && contents.message(spot).is_some_and(|m| m.publisher == connection);
-                if contents.at(spot).is_ready() && !local {
-                    return Some(spot);
+        let Contents { lanes, chunks, .. } = &mut self.state.contents;
+        for (lane, entries) in lanes.iter_mut().enumerate() {
+            while let Some(place) = entries.next_ready_from(consumer.to_see(entries.level)) {
+                let entry = entries.at(place);
+                let local = no_local && view(chunks, entry).is_some_and(|m| m.publisher == connection);
+                if !local && !entry.expired_before(now) {
+                    return Some(Spot { lane, place });
                 }
-                at = entries.next_live(place);
+                consumer.has_seen(entries.level, entry.sequence);
             }
         }
         None

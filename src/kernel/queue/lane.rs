@@ -144,6 +144,26 @@ impl Lane {
         None
     }
 
+    /// The first ready entry at `sequence` or above. What is held before the cursor is not walked.
+    pub(super) fn next_ready_from(&mut self, sequence: Sequence) -> Option<Place> {
+        if self.ready == 0 {
+            return None;
+        }
+        let passed = self.passed.range(sequence..).next().copied();
+        let mut beyond = self.ready_at_cursor();
+        if beyond.is_some_and(|place| self.at(place).sequence < sequence) {
+            beyond = self.find_from(sequence);
+            while let Some(place) = beyond.filter(|place| !self.at(*place).is_ready()) {
+                beyond = self.next_live(place);
+            }
+        }
+        match (passed, beyond) {
+            (Some(passed), Some(place)) if self.at(place).sequence < passed => beyond,
+            (Some(passed), _) => self.find(passed),
+            (None, _) => beyond,
+        }
+    }
+
     /// The ready entry that comes first.
     #[inline]
     pub(super) fn next_ready(&mut self) -> Option<Place> {

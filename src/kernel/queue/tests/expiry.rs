@@ -123,3 +123,14 @@ fn an_unused_queue_asks_to_go() {
     bench.wait(1);
     assert!(bench.effects.delete_me);
 }
+
+#[test]
+fn browsers_are_not_shown_what_has_expired() {
+    let mut bench = Bench::plain();
+    let (long, short) = (living(&bench, "long", 5000), living(&bench, "short", 1000));
+    bench.publish(&[long, short, entry("for ever")]);
+    bench.wait(1001);
+    bench.attach(1, &ConsumerSettings { browse: true, ..ConsumerSettings::default() }).expect("nobody");
+    assert_eq!(bench.bodies(), ["long", "for ever"]);
+    assert_eq!(bench.queue.ready().messages, 3, "it goes when it comes to the head");
+}

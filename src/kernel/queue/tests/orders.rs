@@ -150,3 +150,27 @@ fn a_looker_may_take_what_is_still_there() {
         .expect("it exists");
     assert_eq!(bench.queue.unsettled().messages, 1);
 }
+
+#[test]
+fn a_browser_finds_what_is_ready_between_what_is_held() {
+    let mut bench = Bench::plain();
+    let bodies: Vec<String> = (0..60).map(|n| n.to_string()).collect();
+    bench.publish_bodies(&bodies.iter().map(String::as_str).collect::<Vec<_>>());
+    let get = |bench: &mut Bench| bench.get(true).expect("it is there").0;
+    let held: Vec<_> = (0..40).map(|_| get(&mut bench)).collect();
+    let browsing = |window| ConsumerSettings { browse: true, ..acking(window) };
+    bench.attach(1, &browsing(1)).expect("nobody is alone");
+    assert_eq!(bench.bodies(), ["40"]);
+    let returned = [(held[5], None), (held[17], None)];
+    bench
+        .step(|queue, turn| queue.settle(&returned, Outcome::Released { delivered: false }, turn))
+        .expect("it exists");
+    bench.attach(2, &browsing(4)).expect("nobody is alone");
+    assert_eq!(bench.bodies(), ["5", "17", "40", "41"]);
+    // The next ones are held when the first looks again.
+    for _ in 0..7 {
+        get(&mut bench);
+    }
+    bench.settle(1, "40", Outcome::Accepted);
+    assert_eq!(bench.bodies(), ["45"]);
+}
