@@ -1,11 +1,12 @@
 //! New settings for a running broker: all of them, or none.
 //!
 //! Flow: every virtual host's declarations are decided on a copy of its topology; only when all can be done
-//! is anything changed. What is declared and missing is created; what exists with other properties, or was
-//! declared before and is not any more, stays as it is, as clients may use it. Policies are replaced, and queues
-//! that they change are told.
+//! is anything changed. What is declared and missing is created; what exists with other properties refuses the
+//! settings; what was declared before and is not any more stays as it is, as clients may use it. Policies are
+//! replaced, and queues that they change are told.
 
 use crate::Broker;
+use crate::explain::explain;
 use crate::scratch::Scratch;
 use crate::settings::{DeclaredHost, Settings};
 use crate::vhost::VirtualHost;
@@ -31,7 +32,7 @@ pub enum SettingsError {
         error: BadPattern,
     },
     /// A declaration that contradicts what exists, or another one.
-    #[error("virtual host '{host}': {what} '{name}' cannot be declared: {refusal}")]
+    #[error("virtual host '{host}': {what} '{name}' cannot be declared: {why}", why = explain(.refusal))]
     Declaration {
         /// In which virtual host.
         host: String,
@@ -50,7 +51,7 @@ struct Plan {
     /// The topology after them.
     topology: Topology,
     /// What exists with other properties.
-    contradictions: Vec<Refusal>,
+    contradictions: Vec<SettingsError>,
 }
 
 impl Plan {
@@ -59,13 +60,17 @@ impl Plan {
         self.commands.push(command);
     }
 
-    fn take(&mut self, decided: Result<Option<TopologyCommand>, Refusal>) -> Result<(), Refusal> {
+    fn take(
+        &mut self,
+        decided: Result<Option<TopologyCommand>, Refusal>,
+        refused: impl FnOnce(Refusal) -> SettingsError,
+    ) -> Result<(), SettingsError> {
         match decided {
             Ok(command) => command.into_iter().for_each(|command| self.add(command)),
             Err(refusal @ (Refusal::Inequivalent { .. } | Refusal::Locked(_))) => {
-                self.contradictions.push(refusal);
+                self.contradictions.push(refused(refusal));
             }
-            Err(refusal) => return Err(refusal),
+            Err(refusal) => return Err(refused(refusal)),
         }
         Ok(())
     }
@@ -92,7 +97,10 @@ impl Broker {
         }
         for host in &declared {
             let topology = hosts[host.name.as_str()].topology();
-            self.plan(host, (**topology).clone())?;
+            let plan = self.plan(host, (**topology).clone())?;
+            if let Some(contradiction) = plan.contradictions.into_iter().next() {
+                return Err(contradiction);
+            }
         }
         self.hosts.store(Arc::new(hosts.clone()));
         for host in &declared {
@@ -122,7 +130,7 @@ impl Broker {
         };
         for (name, settings) in &declared.exchanges {
             let decided = plan.topology.decide_declare_exchange(name, Some(settings));
-            plan.take(decided).map_err(refused("exchange", name))?;
+            plan.take(decided, refused("exchange", name))?;
         }
         for (name, settings) in &declared.queues {
             let id = self.queues.next_id();
@@ -131,11 +139,11 @@ impl Broker {
                 QueueDecision::Create(command) => Some(command),
                 QueueDecision::Existing(_) => None,
             });
-            plan.take(decided).map_err(refused("queue", name))?;
+            plan.take(decided, refused("queue", name))?;
         }
         for binding in &declared.bindings {
             let decided = plan.topology.decide_bind(binding, OF_SETTINGS);
-            plan.take(decided).map_err(refused("binding from", &binding.source))?;
+            plan.take(decided, refused("binding from", &binding.source))?;
         }
         Ok(plan)
     }
@@ -149,8 +157,9 @@ impl Broker {
         let mut change = host.change();
         let before = Arc::clone(&change.current);
         let Plan { commands, contradictions, .. } = self.plan(declared, (*before).clone())?;
-        for refusal in contradictions {
-            tracing::warn!(vhost = declared.name, %refusal, "declared otherwise than it is: left as it is");
+        for contradiction in contradictions {
+            // A client was quicker than the settings: too late to refuse them.
+            tracing::warn!("{contradiction}: left as its client declared it meanwhile");
         }
         change.prepare(&commands);
         for command in &commands {

@@ -95,6 +95,19 @@ fn a_reload_that_cannot_be_done_changes_nothing() {
 }
 
 #[test]
+fn a_reload_that_contradicts_what_lives_changes_nothing_and_names_it() {
+    let broker = broker_with(declaring(host(&["a"], vec![])));
+    let mut other = host(&["b"], vec![]);
+    other.queues.push(("a".to_owned(), QueueSettings { durable: true, ..QueueSettings::default() }));
+    let error = broker.reload(declaring(other)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "virtual host '/': queue 'a' cannot be declared: it exists with durable false, and durable true is declared"
+    );
+    assert_eq!(names(&broker), ["a"]);
+}
+
+#[test]
 fn a_policy_applies_to_queues_that_live() {
     let broker = broker_with(declaring(host(&["logs"], vec![])));
     let mut client = Client::new(&broker);
