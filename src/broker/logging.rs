@@ -9,7 +9,7 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter, ParseError};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
-use tracing_subscriber::{Layer, Registry, fmt};
+use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 /// A text that is neither a level nor a list of levels by module.
 #[derive(Debug, thiserror::Error)]
@@ -46,15 +46,42 @@ pub enum StartError {
     Subscriber(#[from] TryInitError),
 }
 
+/// What is logged while the process runs.
+#[derive(Clone, Debug)]
+pub struct Levels(reload::Handle<EnvFilter, Registry>);
+
+impl Levels {
+    /// From here on, log what `level` lets through.
+    ///
+    /// # Errors
+    /// It is none; nothing has changed.
+    pub fn set(&self, level: &str) -> Result<(), BadFilter> {
+        let filter = filter(level)?;
+        // Fails only when the subscriber is gone: then nothing is logged anyway.
+        let _ = self.0.reload(filter);
+        Ok(())
+    }
+}
+
 /// From here on, log as `logging` says.
 ///
 /// # Errors
 /// The level is none, or the process has a subscriber already.
-pub fn start(logging: &Logging) -> Result<(), StartError> {
+pub fn start(logging: &Logging) -> Result<Levels, StartError> {
     let colours = logging.format == LogFormat::Auto && io::stderr().is_terminal();
-    let filter = filter(&logging.level)?;
+    let (filter, handle) = reload::Layer::new(filter(&logging.level)?);
     let lines = lines(logging.format, colours, io::stderr);
-    Ok(tracing_subscriber::registry().with(filter).with(lines).try_init()?)
+    tracing_subscriber::registry().with(filter).with(lines).try_init()?;
+    Ok(Levels(handle))
+}
+
+/// An error of the start, which is told whatever the level is: a process must not end without a word.
+pub fn tell_end(error: &impl std::fmt::Display) {
+    if tracing::enabled!(tracing::Level::ERROR) {
+        tracing::error!("cannot start: {error}");
+    } else {
+        eprintln!("error: cannot start: {error}");
+    }
 }
 
 /// The layer that writes lines to `writer`.
@@ -71,7 +98,7 @@ where
     }
 }
 
-type Layered = tracing_subscriber::layer::Layered<EnvFilter, Registry>;
+type Layered = tracing_subscriber::layer::Layered<reload::Layer<EnvFilter, Registry>, Registry>;
 
 #[cfg(test)]
 mod tests {
@@ -81,14 +108,20 @@ mod tests {
 
     /// The lines that one event makes.
     fn logged(format: LogFormat, level: &str) -> String {
+        logged_after(format, level, |_| {})
+    }
+
+    /// The same, when `change` has had its way with the levels.
+    fn logged_after(format: LogFormat, level: &str, change: impl FnOnce(&Levels)) -> String {
         let written = Arc::new(Mutex::new(Vec::new()));
         let writer = {
             let written = written.clone();
             move || Sink(written.clone())
         };
-        let subscriber =
-            tracing_subscriber::registry().with(filter(level).unwrap()).with(lines(format, false, writer));
+        let (filter, handle) = reload::Layer::new(filter(level).unwrap());
+        let subscriber = tracing_subscriber::registry().with(filter).with(lines(format, false, writer));
         with_default(subscriber, || {
+            change(&Levels(handle));
             tracing::info!(port = 5672, "Listening");
             tracing::debug!("hidden");
         });
@@ -118,6 +151,13 @@ mod tests {
             (&json["message"], &json["port"], &json["level"]),
             (&"Listening".into(), &5672.into(), &"INFO".into())
         );
+    }
+
+    #[test]
+    fn the_level_changes_while_the_process_runs() {
+        let after = |level| logged_after(LogFormat::Text, "info", |levels| drop(levels.set(level)));
+        assert_eq!((after("error").lines().count(), after("debug").lines().count()), (0, 2));
+        assert_eq!(after("loud").lines().count(), 1, "what is no level changes nothing");
     }
 
     #[test]

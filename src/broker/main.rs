@@ -21,15 +21,18 @@ fn main() -> ExitCode {
             return ExitCode::from(cli::USAGE);
         }
     };
-    if let Err(error) = logging::start(&config.logging) {
-        eprintln!("error: cannot start logging: {error}");
-        return ExitCode::FAILURE;
-    }
-    match lifecycle::run(config, &overrides) {
+    let levels = match logging::start(&config.logging) {
+        Ok(levels) => levels,
+        Err(error) => {
+            eprintln!("error: cannot start logging: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match lifecycle::run(config, &overrides, &levels) {
         Ok(code) => code,
         Err(error) => {
-            tracing::error!("cannot start: {error}");
-            ExitCode::FAILURE
+            logging::tell_end(&error);
+            if error.is_of_the_configuration() { ExitCode::from(cli::USAGE) } else { ExitCode::FAILURE }
         }
     }
 }

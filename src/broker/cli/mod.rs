@@ -57,7 +57,7 @@ fn check_config(file: Option<PathBuf>, mut overrides: Overrides) -> ExitCode {
     overrides.config = file.or(overrides.config);
     match config::load(&overrides) {
         Ok(_) => {
-            match &overrides.config {
+            match overrides.file() {
                 Some(file) => println!("{}: the configuration is valid", file.display()),
                 None => println!("the built-in configuration is valid"),
             }

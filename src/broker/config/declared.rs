@@ -1,23 +1,21 @@
 //! Declared topology: virtual hosts, exchanges, queues and bindings, as AMQP 0-9-1 names their properties.
 //!
 //! Flow: an item's keys and arguments -> the adapter's translation, which refuses what it would refuse a
-//! client -> kernel settings.
+//! client -> kernel settings, decided on a draft of the topology.
 
-use super::node::{Node, Value as Yaml};
+use super::arguments::{self, Of};
+use super::draft::Draft;
 use super::section::Section;
-use super::values::{Parsed, boolean, choice, key, name};
+use super::values::{boolean, choice, key, name};
 use fairlead_amqp_0_9_1::connection::ConnectionConfig;
 use fairlead_amqp_0_9_1::translate::{self, declared_binding, declared_exchange, declared_queue};
-use fairlead_kernel::Value;
 use fairlead_kernel::settings::{Binding, Destination, ExchangeKind, ExchangeSettings, QueueSettings};
+use fairlead_kernel::topology::TopologyBounds;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 /// The virtual host that is always there.
 const DEFAULT_VHOST: &str = "/";
-
-/// Mappings and sequences in arguments may be nested this deep; it is the bound that peers have, too.
-const DEPTH: usize = 16;
 
 /// Types of exchanges; in `Some` for want of a default.
 const KINDS: [(&str, Option<ExchangeKind>); 6] = [
@@ -63,35 +61,42 @@ pub struct DeclaredBinding {
 }
 
 impl Topology {
-    pub(super) fn read(section: &Section) -> Topology {
-        let vhosts = read_vhosts(section);
-        let exchanges = Once::default();
-        let queues = Once::default();
-        Topology {
+    pub(super) fn read(section: &Section, bounds: TopologyBounds) -> Topology {
+        let complete = section.has_only(&["vhosts", "exchanges", "queues", "bindings"]);
+        let mut vhosts = read_vhosts(section);
+        if !complete {
+            vhosts.push(String::new());
+        }
+        let draft = Draft::new(&vhosts, bounds, complete);
+        let (exchanges, queues) = (Once::default(), Once::default());
+        let read = Topology {
             exchanges: section
-                .items("exchanges", &["vhost", "name"], |item| read_exchange(item, &vhosts, &exchanges))
+                .items("exchanges", &["vhost", "name"], |item| {
+                    read_exchange(item, &vhosts, &exchanges, &draft)
+                })
                 .into_iter()
                 .flatten()
                 .collect(),
             queues: section
-                .items("queues", &["vhost", "name"], |item| read_queue(item, &vhosts, &queues))
+                .items("queues", &["vhost", "name"], |item| read_queue(item, &vhosts, &queues, &draft))
                 .into_iter()
                 .flatten()
                 .collect(),
             bindings: section
-                .items("bindings", &BINDING_IDENTITY, |item| read_binding(item, &vhosts))
+                .items("bindings", &BINDING_IDENTITY, |item| read_binding(item, &vhosts, &draft))
                 .into_iter()
                 .flatten()
                 .collect(),
-            vhosts,
-        }
+            vhosts: Vec::new(),
+        };
+        Topology { vhosts, ..read }
     }
 }
 
-/// The virtual host of an item: one of the declared.
+/// The virtual host of an item: one of the declared. An empty name among those stands for one that is wrong itself.
 pub(super) fn vhost(item: &Section, declared: &[String]) -> String {
     let vhost = item.optional("vhost", name).unwrap_or_else(|| DEFAULT_VHOST.to_owned());
-    if !declared.contains(&vhost) {
+    if !declared.contains(&vhost) && !declared.contains(&String::new()) {
         item.fault("vhost", format!("{vhost:?} is not declared, expected \"/\" or one of topology.vhosts"));
     }
     vhost
@@ -116,46 +121,63 @@ fn read_vhosts(section: &Section) -> Vec<String> {
     vhosts
 }
 
-fn read_exchange(item: &Section, vhosts: &[String], once: &Once) -> Option<Declared<ExchangeSettings>> {
+fn read_exchange(
+    item: &Section,
+    vhosts: &[String],
+    once: &Once,
+    draft: &Draft,
+) -> Option<Declared<ExchangeSettings>> {
     let (vhost, name) = (vhost(item, vhosts), unreserved_name(item));
     let kind = item.required("type", choice(&KINDS));
     let durable = item.optional("durable", boolean).unwrap_or(true);
     let auto_delete = item.optional("auto_delete", boolean).unwrap_or(false);
     let internal = item.optional("internal", boolean).unwrap_or(false);
-    let arguments = item.free("arguments", argument);
+    let arguments = arguments::read(item, Of::Exchange);
     once.check(item, "exchange", (&vhost, &name));
-    let declared =
-        translate::Declared { name: &name, vhost: &vhost, durable, auto_delete, arguments: &arguments };
-    let settings = accepted(item, declared_exchange(&declared, kind?, internal))?;
-    Some(Declared { vhost, name, settings })
+    let settings = kind.zip(arguments).and_then(|(kind, arguments)| {
+        let declared =
+            translate::Declared { name: &name, vhost: &vhost, durable, auto_delete, arguments: &arguments };
+        accepted(item, declared_exchange(&declared, kind, internal))
+    });
+    draft.exchange(item, (&vhost, &name), settings.as_ref());
+    Some(Declared { vhost, name, settings: settings? })
 }
 
-fn read_queue(item: &Section, vhosts: &[String], once: &Once) -> Option<Declared<QueueSettings>> {
+fn read_queue(
+    item: &Section,
+    vhosts: &[String],
+    once: &Once,
+    draft: &Draft,
+) -> Option<Declared<QueueSettings>> {
     let (vhost, name) = (vhost(item, vhosts), unreserved_name(item));
     let durable = item.optional("durable", boolean).unwrap_or(true);
     let auto_delete = item.optional("auto_delete", boolean).unwrap_or(false);
-    let arguments = item.free("arguments", argument);
+    let arguments = arguments::read(item, Of::Queue);
     once.check(item, "queue", (&vhost, &name));
-    let declared =
-        translate::Declared { name: &name, vhost: &vhost, durable, auto_delete, arguments: &arguments };
-    let quorum = ConnectionConfig::default().quorum_queues;
-    let settings = accepted(item, declared_queue(&declared, quorum))?;
-    Some(Declared { vhost, name, settings })
+    let settings = arguments.and_then(|arguments| {
+        let declared =
+            translate::Declared { name: &name, vhost: &vhost, durable, auto_delete, arguments: &arguments };
+        let quorum = ConnectionConfig::default().quorum_queues;
+        accepted(item, declared_queue(&declared, quorum))
+    });
+    draft.queue(item, (&vhost, &name), settings.as_ref());
+    Some(Declared { vhost, name, settings: settings? })
 }
 
 /// What tells one binding from another in comparisons.
 const BINDING_IDENTITY: [&str; 5] = ["vhost", "source", "destination_type", "destination", "routing_key"];
 
-fn read_binding(item: &Section, vhosts: &[String]) -> Option<DeclaredBinding> {
+fn read_binding(item: &Section, vhosts: &[String], draft: &Draft) -> Option<DeclaredBinding> {
     let vhost = vhost(item, vhosts);
     let source = item.required("source", name);
     let kinds = [("queue", Destination::Queue as fn(String) -> _), ("exchange", Destination::Exchange)];
     let kind = item.optional("destination_type", choice(&kinds)).unwrap_or(Destination::Queue);
     let destination = kind(item.required("destination", name));
     let routing_key = item.optional("routing_key", key).unwrap_or_default();
-    let arguments = item.free("arguments", argument);
-    let binding = declared_binding(&source, &destination, &routing_key, &arguments);
-    accepted(item, binding).map(|binding| DeclaredBinding { vhost, binding })
+    let arguments = arguments::read(item, Of::Binding)?;
+    let binding = accepted(item, declared_binding(&source, &destination, &routing_key, &arguments))?;
+    draft.binding(item, &vhost, &binding);
+    Some(DeclaredBinding { vhost, binding })
 }
 
 /// What the adapter made of it; a refusal is the arguments' fault, as the rest has been checked.
@@ -169,28 +191,4 @@ fn unreserved_name(item: &Section) -> String {
         item.fault("name", format!("{name:?} begins with the reserved \"amq.\", expected another name"));
     }
     name
-}
-
-/// Whole numbers are 64 bits wide.
-fn argument(value: &Yaml) -> Parsed<Value> {
-    to_value(value, DEPTH)
-}
-
-fn to_value(value: &Yaml, depth: usize) -> Parsed<Value> {
-    if depth == 0 {
-        return Err(format!("nested too deep, expected at most {DEPTH} levels"));
-    }
-    let inner = |node: &Node| to_value(&node.value, depth - 1);
-    match value {
-        Yaml::Null => Ok(Value::Void),
-        Yaml::Boolean(value) => Ok(Value::Boolean(*value)),
-        Yaml::Integer(number) => Ok(Value::Int64(*number)),
-        Yaml::Float(number) => Ok(Value::Float64(*number)),
-        Yaml::Text(text) => Ok(Value::Text(text.clone())),
-        Yaml::List(items) => items.iter().map(inner).collect::<Parsed<_>>().map(Value::List),
-        Yaml::Map(entries) => {
-            let entries = entries.iter().map(|entry| Ok((entry.key.clone(), inner(&entry.node)?)));
-            entries.collect::<Parsed<_>>().map(Value::Map)
-        }
-    }
 }

@@ -4,7 +4,7 @@ use super::Config;
 use super::section::Shown;
 
 /// Keys, and sections of keys, that a running broker takes; the others wait for its next start.
-const RELOADED: [&str; 16] = [
+const RELOADED: [&str; 17] = [
     "authentication",
     "limits.channels_per_connection",
     "limits.connections",
@@ -16,6 +16,7 @@ const RELOADED: [&str; 16] = [
     "limits.pre_authentication_bytes",
     "limits.transaction_bytes",
     "limits.unsettled_per_consumer",
+    "logging.level",
     "memory.stop_publishers_above",
     "policies",
     "timeouts",
@@ -43,9 +44,11 @@ impl Config {
 fn change(old: Option<&Shown>, new: Option<&Shown>) -> Option<String> {
     match (old, new) {
         (old, new) if old == new => None,
-        (Some(Shown::Plain(old)), Some(Shown::Plain(new))) => Some(format!("{old} -> {new}")),
-        (None, Some(Shown::Plain(new))) => Some(format!("added: {new}")),
-        (Some(Shown::Plain(old)), None) => Some(format!("removed: {old}")),
+        (Some(Shown::Plain { written: old, .. }), Some(Shown::Plain { written: new, .. })) => {
+            Some(format!("{old} -> {new}"))
+        }
+        (None, Some(Shown::Plain { written: new, .. })) => Some(format!("added: {new}")),
+        (Some(Shown::Plain { written: old, .. }), None) => Some(format!("removed: {old}")),
         (None, Some(Shown::Secret(_))) => Some("added".to_owned()),
         (Some(Shown::Secret(_)), None) => Some("removed".to_owned()),
         (Some(_), Some(_)) => Some("changed".to_owned()),

@@ -1,8 +1,9 @@
 //! Bounds on what peers can make the broker hold, and on how long they may take.
 
 use super::section::Section;
-use super::units::show_bytes;
+use super::units::{show_bytes, show_duration};
 use super::values::{duration, integer, size};
+use fairlead_kernel::topology::TopologyBounds;
 use std::time::Duration;
 
 const KIB: u64 = 1 << 10;
@@ -72,6 +73,14 @@ impl Limits {
     }
 }
 
+impl Limits {
+    /// Those of a virtual host's topology.
+    #[must_use]
+    pub fn topology(&self) -> TopologyBounds {
+        TopologyBounds { queues: self.queues, exchanges: self.exchanges, bindings: self.bindings }
+    }
+}
+
 fn size_u32(from: u64, to: u64) -> impl Fn(&super::node::Value) -> super::values::Parsed<u32> {
     move |value| {
         size(from..=to)(value).and_then(|bytes| u32::try_from(bytes).map_err(|error| error.to_string()))
@@ -96,7 +105,7 @@ impl Timeouts {
         let seconds = Duration::from_secs;
         let heartbeat = section.required("heartbeat", duration(Duration::ZERO..=seconds(u16::MAX.into())));
         if heartbeat.subsec_nanos() != 0 {
-            section.fault("heartbeat", format!("{heartbeat:?}, expected whole seconds"));
+            section.fault("heartbeat", format!("{}, expected whole seconds", show_duration(heartbeat)));
         }
         Timeouts {
             heartbeat_seconds: u16::try_from(heartbeat.as_secs()).unwrap_or(u16::MAX),

@@ -5,8 +5,10 @@
 //! one form, so that a reload can tell what changed.
 
 mod access;
+mod arguments;
 mod declared;
 mod difference;
+mod draft;
 mod limits;
 mod memory;
 mod node;
@@ -112,7 +114,7 @@ pub struct Metrics {
 /// Everything that is wrong, each with its place; or that the file cannot be read.
 pub fn load(overrides: &Overrides) -> Result<Config, ConfigError> {
     let mut tree = node::parse(None, DEFAULTS)?;
-    if let Some(file) = &overrides.config {
+    if let Some(file) = overrides.file() {
         tree.overlay(parse_file(file)?);
     }
     overrides.apply(&mut tree);
@@ -148,12 +150,14 @@ fn parse_text(name: &Arc<str>, text: &str) -> Result<Node, Problem> {
 
 impl Config {
     fn read(root: &Section) -> Config {
-        let topology = root.section("topology", Topology::read);
+        let limits = root.section("limits", Limits::read);
+        let bounds = limits.topology();
+        let topology = root.section("topology", |section| Topology::read(section, bounds));
         Config {
             listeners: root.section("listeners", Listeners::read),
             data_dir: root.required("data_dir", text).into(),
             timeouts: root.section("timeouts", Timeouts::read),
-            limits: root.section("limits", Limits::read),
+            limits,
             memory: root.section("memory", MemoryMarks::read),
             authentication: root.section("authentication", Authentication::read),
             users: access::read_users(root),
@@ -169,12 +173,26 @@ impl Config {
 impl Listeners {
     fn read(section: &Section) -> Listeners {
         let any = || SocketAddr::from(([0, 0, 0, 0], 0));
-        Listeners {
+        let listeners = Listeners {
             amqp: section.optional("amqp", address).unwrap_or_else(any),
             http: section.optional("http", address).unwrap_or_else(any),
             proxy_protocol: section.required("proxy_protocol", boolean),
+        };
+        let (amqp, http) = (listeners.amqp, listeners.http);
+        if overlap(amqp, http) {
+            let text = format!("amqp is {amqp} and http {http}, expected addresses that can be had at once");
+            section.conflict(["amqp", "http"], text);
         }
+        listeners
     }
+}
+
+/// Whether two listeners would want the same: "[::]" takes all addresses, "0.0.0.0" those of IPv4.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let takes = |one: SocketAddr, other: SocketAddr| {
+        one.ip() == other.ip() || (one.ip().is_unspecified() && (one.is_ipv6() || other.is_ipv4()))
+    };
+    one.port() != 0 && one.port() == other.port() && (takes(one, other) || takes(other, one))
 }
 
 impl Logging {

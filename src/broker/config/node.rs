@@ -49,6 +49,44 @@ pub struct Entry {
     pub node: Node,
 }
 
+/// As YAML writes it in one line.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let separator = |index: usize| if index == 0 { "" } else { ", " };
+        match self {
+            Value::Null => f.write_str("null"),
+            Value::Boolean(value) => value.fmt(f),
+            Value::Integer(number) => number.fmt(f),
+            Value::Float(number) => number.fmt(f),
+            Value::Text(text) if is_plain(text) => f.write_str(text),
+            Value::Text(text) => write!(f, "{text:?}"),
+            Value::List(items) => {
+                f.write_str("[")?;
+                for (index, item) in items.iter().enumerate() {
+                    write!(f, "{}{}", separator(index), item.value)?;
+                }
+                f.write_str("]")
+            }
+            Value::Map(entries) => {
+                f.write_str("{")?;
+                for (index, entry) in entries.iter().enumerate() {
+                    write!(f, "{}{}: {}", separator(index), entry.key, entry.node.value)?;
+                }
+                f.write_str("}")
+            }
+        }
+    }
+}
+
+/// Whether a text can stand without quotes and not be taken for something else.
+fn is_plain(text: &str) -> bool {
+    !text.is_empty()
+        && text.trim() == text
+        && !text.chars().any(|c| c.is_control() || "{}[],\"'\\#".contains(c))
+        && !["true", "false", "null"].contains(&text)
+        && text.parse::<f64>().is_err()
+}
+
 impl Node {
     /// A text that a flag or an environment variable gives.
     pub fn given(text: String, by: &'static str) -> Node {

@@ -2,13 +2,15 @@
 
 use super::node::Node;
 use clap::Args;
-use std::path::PathBuf;
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use std::path::{Path, PathBuf};
 
-/// What is said on the command line or in the environment; each takes the place of a key of the file.
+/// What is said on the command line or in the environment; each takes the place of a key of the file. What is empty,
+/// as a variable that a script has cleared, counts as not said.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Overrides {
     /// Read the configuration from this YAML file
-    #[arg(long, value_name = "FILE", env = "FAIRLEAD_CONFIG")]
+    #[arg(long, value_name = "FILE", env = "FAIRLEAD_CONFIG", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub config: Option<PathBuf>,
     /// Keep the broker's data in this folder
     #[arg(long, value_name = "DIR", env = "FAIRLEAD_DATA_DIR")]
@@ -28,6 +30,11 @@ pub struct Overrides {
 }
 
 impl Overrides {
+    /// The configuration's file, if one is named.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.config.as_deref().filter(|file| !file.as_os_str().is_empty())
+    }
+
     /// Lays what is said over `tree`, to be checked together with it.
     pub(super) fn apply(&self, tree: &mut Node) {
         let said = [
@@ -38,7 +45,7 @@ impl Overrides {
             (&self.log_format, &["logging", "format"], "--log-format or FAIRLEAD_LOG_FORMAT"),
         ];
         for (text, path, by) in said {
-            if let Some(text) = text {
+            if let Some(text) = text.as_ref().filter(|text| !text.is_empty()) {
                 tree.set(path, Node::given(text.clone(), by));
             }
         }

@@ -29,8 +29,10 @@ pub(super) fn read_policies(root: &Section, vhosts: &[String]) -> Vec<VhostPolic
     root.items("policies", &["vhost", "name"], |section| {
         let vhost = vhost(section, vhosts);
         let applies_to = section.optional("apply_to", choice(&APPLY_TO)).unwrap_or_default();
-        let (limits, alternate) = section.section("definition", |definition| {
-            (read_limits(definition), definition.optional("alternate-exchange", name))
+        let (limits, alternate, given) = section.section("definition", |definition| {
+            let (limits, alternate) =
+                (read_limits(definition), definition.optional("alternate-exchange", name));
+            (limits, alternate, !definition.is_empty())
         });
         let definition = PolicyDefinition {
             name: section.required("name", name),
@@ -41,7 +43,7 @@ pub(super) fn read_policies(root: &Section, vhosts: &[String]) -> Vec<VhostPolic
             alternate,
         };
         once.check(section, "policy", (&vhost, &definition.name));
-        check_definition(section, &definition);
+        check_definition(section, &definition, given);
         VhostPolicy { vhost, definition }
     })
 }
@@ -58,16 +60,18 @@ fn read_limits(definition: &Section) -> Limits {
         dead_letter_key: definition.optional("dead-letter-routing-key", key),
         delivery_limit: definition.optional("delivery-limit", integer(0..=u32::MAX)),
     };
-    if limits.dead_letter_key.is_some() && limits.dead_letter_exchange.is_none() {
+    // One that is wrong or wrongly written has been reported.
+    let exchange_is_given = definition.has("dead-letter-exchange") || !definition.has_only_asked();
+    if limits.dead_letter_key.is_some() && !exchange_is_given {
         definition.fault("dead-letter-routing-key", "without dead-letter-exchange, expected both");
     }
     limits
 }
 
-fn check_definition(section: &Section, definition: &PolicyDefinition) {
+fn check_definition(section: &Section, definition: &PolicyDefinition, given: bool) {
     let for_queues = definition.limits != Limits::default();
     let for_exchanges = definition.alternate.is_some();
-    if !for_queues && !for_exchanges {
+    if !given {
         section.fault("definition", "nothing, expected at least one key");
     }
     match definition.applies_to {

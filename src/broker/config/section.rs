@@ -18,14 +18,37 @@ const ALIKE: f64 = 0.7;
 /// Values that are in force, by the path of their key.
 pub type Effective = BTreeMap<String, Shown>;
 
-/// A value in the one form in which it is compared and shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A value in the form in which it is compared, and in that in which it is shown.
+#[derive(Clone, Debug)]
 pub enum Shown {
     /// As it is.
-    Plain(String),
+    Plain {
+        /// What was read: two ways to write the same are the same.
+        read: String,
+        /// As it was written.
+        written: String,
+    },
     /// Compared, but not shown.
     Secret(Secret),
 }
+
+impl Shown {
+    fn plain(value: &impl Debug, node: &Node) -> Shown {
+        Shown::Plain { read: format!("{value:?}"), written: node.value.to_string() }
+    }
+}
+
+impl PartialEq for Shown {
+    fn eq(&self, other: &Shown) -> bool {
+        match (self, other) {
+            (Shown::Plain { read, .. }, Shown::Plain { read: other, .. }) => read == other,
+            (Shown::Secret(secret), Shown::Secret(other)) => secret == other,
+            (Shown::Plain { .. }, Shown::Secret(_)) | (Shown::Secret(_), Shown::Plain { .. }) => false,
+        }
+    }
+}
+
+impl Eq for Shown {}
 
 /// What is collected on a walk.
 #[derive(Default)]
@@ -60,9 +83,10 @@ impl Reading {
                 &[]
             }
         };
-        let asked = RefCell::default();
+        let (asked, missing) = (RefCell::default(), RefCell::default());
         let is_mapping = matches!(node.value, Value::Map(_) | Value::Null);
-        let section = Section { reading: self, is_mapping, entries, place: &node.place, path, label, asked };
+        let place = &node.place;
+        let section = Section { reading: self, is_mapping, entries, place, path, label, asked, missing };
         let value = read(&section);
         section.report_unknown_keys();
         value
@@ -86,12 +110,14 @@ pub struct Section<'a> {
     /// With an item's name, for comparisons: items have no fixed place.
     label: String,
     asked: RefCell<Vec<&'static str>>,
+    /// What is wrong with keys that are absent; one that was only written wrongly is not reported twice.
+    missing: RefCell<Vec<(&'static str, String)>>,
 }
 
 impl Section<'_> {
     /// A value that may be absent.
     pub fn optional<T: Debug>(&self, key: &'static str, parse: impl Fn(&Value) -> Parsed<T>) -> Option<T> {
-        self.parsed(key, parse, |value| Shown::Plain(format!("{value:?}")))
+        self.parsed(key, parse, Shown::plain)
     }
 
     /// A value that must be there.
@@ -103,7 +129,7 @@ impl Section<'_> {
     /// A secret that must be there.
     pub fn required_secret(&self, key: &'static str, parse: impl Fn(&Value) -> Parsed<Secret>) -> Secret {
         self.report_if_missing(key, &parse);
-        self.parsed(key, parse, |secret| Shown::Secret(secret.clone())).unwrap_or_default()
+        self.parsed(key, parse, |secret, _| Shown::Secret(secret.clone())).unwrap_or_default()
     }
 
     /// A deeper mapping.
@@ -134,27 +160,54 @@ impl Section<'_> {
                 Err(message) => self.reading.problem(&node.place, &format!("{path}[{index}]"), message),
             }
         }
-        self.remember(key, Shown::Plain(format!("{values:?}")));
+        if let Some(node) = self.node(key) {
+            self.remember(key, Shown::plain(&values, node));
+        }
         values
     }
 
-    /// A mapping whose keys are the user's own; absent is empty.
-    pub fn free<T: Debug>(&self, key: &'static str, parse: impl Fn(&Value) -> Parsed<T>) -> Vec<(String, T)> {
-        let Some(node) = self.node(key) else { return Vec::new() };
+    /// A mapping whose keys are the user's own, each parsed by its name; absent is empty. `None` if something in it is
+    /// wrong.
+    pub fn free<T: Debug>(
+        &self,
+        key: &'static str,
+        parse: impl Fn(&str, &Value) -> Parsed<T>,
+    ) -> Option<Vec<(String, T)>> {
+        let Some(node) = self.node(key) else { return Some(Vec::new()) };
         let path = join(&self.path, key);
         let Value::Map(entries) = &node.value else {
             self.reading.problem(&node.place, &path, unexpected(&node.value, "a mapping"));
-            return Vec::new();
+            return None;
         };
         let mut values = Vec::new();
         for entry in entries {
-            match parse(&entry.node.value) {
+            match parse(&entry.key, &entry.node.value) {
                 Ok(value) => values.push((entry.key.clone(), value)),
                 Err(message) => self.reading.problem(&entry.node.place, &join(&path, &entry.key), message),
             }
         }
-        self.remember(key, Shown::Plain(format!("{values:?}")));
-        values
+        self.remember(key, Shown::plain(&values, node));
+        (values.len() == entries.len()).then_some(values)
+    }
+
+    /// Whether nothing at all is given. What is no mapping counts as given: it has been reported.
+    pub fn is_empty(&self) -> bool {
+        self.is_mapping && self.entries.is_empty()
+    }
+
+    /// Whether a value is given, right or wrong.
+    pub fn has(&self, key: &'static str) -> bool {
+        self.node(key).is_some()
+    }
+
+    /// Whether all keys that are given are among these.
+    pub fn has_only(&self, known: &[&str]) -> bool {
+        self.entries.iter().all(|entry| known.contains(&entry.key.as_str()))
+    }
+
+    /// Whether all keys that are given have been asked for by now.
+    pub fn has_only_asked(&self) -> bool {
+        self.has_only(&self.asked.borrow())
     }
 
     /// Reports what is wrong with the value of `key`, or with the section when it is absent.
@@ -162,8 +215,10 @@ impl Section<'_> {
         if !self.is_mapping {
             return;
         }
-        let place = self.node(key).map_or(self.place, |node| &node.place);
-        self.reading.problem(place, &join(&self.path, key), message.into());
+        match self.node(key) {
+            Some(node) => self.reading.problem(&node.place, &join(&self.path, key), message.into()),
+            None => self.missing.borrow_mut().push((key, message.into())),
+        }
     }
 
     /// Reports that the values of two keys do not go together, at the one that is not a default.
@@ -177,12 +232,12 @@ impl Section<'_> {
         &self,
         key: &'static str,
         parse: impl Fn(&Value) -> Parsed<T>,
-        show: impl Fn(&T) -> Shown,
+        show: impl Fn(&T, &Node) -> Shown,
     ) -> Option<T> {
         let node = self.node(key)?;
         match parse(&node.value) {
             Ok(value) => {
-                self.remember(key, show(&value));
+                self.remember(key, show(&value, node));
                 Some(value)
             }
             Err(message) => {
@@ -224,12 +279,21 @@ impl Section<'_> {
 
     fn report_unknown_keys(&self) {
         let asked = self.asked.borrow();
+        let mut meant = Vec::new();
         for entry in self.entries.iter().filter(|entry| !asked.contains(&entry.key.as_str())) {
             let message = match nearest(&entry.key, &asked) {
-                Some(known) => format!("unknown key; did you mean \"{known}\"?"),
+                Some(known) => {
+                    meant.push(known);
+                    format!("unknown key; did you mean \"{known}\"?")
+                }
                 None => format!("unknown key, expected {}", any_of(&asked)),
             };
             self.reading.problem(&entry.place, &join(&self.path, &entry.key), message);
+        }
+        for (key, message) in self.missing.take() {
+            if !meant.contains(&key) {
+                self.reading.problem(self.place, &join(&self.path, key), message);
+            }
         }
     }
 }

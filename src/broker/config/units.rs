@@ -46,6 +46,16 @@ pub fn show_bytes(bytes: u64) -> String {
     }
 }
 
+/// A duration as a whole number of the largest unit that divides it; what is finer than a millisecond is left out.
+pub fn show_duration(duration: Duration) -> String {
+    let milliseconds = duration.as_millis();
+    let unit = DURATIONS.iter().find(|(_, unit)| milliseconds.is_multiple_of(u128::from(*unit)));
+    match unit {
+        Some((name, unit)) if milliseconds > 0 => format!("{} {name}", milliseconds / u128::from(*unit)),
+        _ => "0".to_owned(),
+    }
+}
+
 fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
@@ -95,6 +105,11 @@ mod tests {
             ("s", None),
         ] {
             assert_eq!(duration(text), expect.map(Duration::from_millis), "{text:?}");
+        }
+        for (milliseconds, expect) in
+            [(0, "0"), (250, "250 ms"), (60_000, "1 min"), (65_535_000, "65535 s"), (86_400_000, "1 d")]
+        {
+            assert_eq!(show_duration(Duration::from_millis(milliseconds)), expect);
         }
         for (text, expect) in
             [("1%", Some(1)), ("100 %", Some(100)), ("0%", None), ("101%", None), ("40", None)]

@@ -122,7 +122,8 @@ pub fn duration(range: RangeInclusive<Duration>) -> impl Fn(&Value) -> Parsed<Du
             _ => None,
         };
         duration.filter(|duration| range.contains(duration)).ok_or_else(|| {
-            unexpected(value, &format!("a duration from {:?} to {:?}, as 30 s", range.start(), range.end()))
+            let (from, to) = (units::show_duration(*range.start()), units::show_duration(*range.end()));
+            unexpected(value, &format!("a duration from {from} to {to}, as 30 s"))
         })
     }
 }

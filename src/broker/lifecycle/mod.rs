@@ -9,6 +9,7 @@ mod service_manager;
 mod translate;
 
 use crate::config::{self, Config, Overrides};
+use crate::logging::{BadFilter, Levels};
 use crate::net::listener;
 use crate::net::server::Service;
 use arc_swap::ArcSwap;
@@ -51,6 +52,28 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// A listener's address cannot be had.
+    #[error("{key}: {source}{}", hint(source))]
+    Listener {
+        /// The key that gives the address.
+        key: &'static str,
+        /// Which address, and why.
+        source: io::Error,
+    },
+}
+
+impl StartError {
+    /// Whether it is the configuration that is wrong, and not the machine.
+    pub fn is_of_the_configuration(&self) -> bool {
+        match self {
+            StartError::Settings(_) => true,
+            StartError::System(_) | StartError::DataFolder { .. } | StartError::Listener { .. } => false,
+        }
+    }
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::AddrInUse { "; another program listens there" } else { "" }
 }
 
 /// Why a configuration was not taken.
@@ -60,17 +83,19 @@ enum ReloadError {
     Config(#[from] config::ConfigError),
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    #[error("logging.level: {0}")]
+    Level(#[from] BadFilter),
 }
 
 /// Run a broker until it is told to stop.
 ///
 /// # Errors
 /// It could not start.
-pub fn run(config: Config, overrides: &Overrides) -> Result<ExitCode, StartError> {
+pub fn run(config: Config, overrides: &Overrides, levels: &Levels) -> Result<ExitCode, StartError> {
     let files = file_limit::raise();
     tracing::info!(files, "limit of open files");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let code = runtime.block_on(live(config, overrides));
+    let code = runtime.block_on(live(config, overrides, levels));
     end(runtime);
     code
 }
@@ -80,7 +105,7 @@ fn end(runtime: Runtime) {
     runtime.shutdown_timeout(Duration::from_millis(100));
 }
 
-async fn live(mut config: Config, overrides: &Overrides) -> Result<ExitCode, StartError> {
+async fn live(mut config: Config, overrides: &Overrides, levels: &Levels) -> Result<ExitCode, StartError> {
     let mut signals = Signals::new()?;
     make_data_folder(&config.data_dir)?;
     let readers = HeadReaders { amqp_0_9_1: &HEAD_READER };
@@ -92,7 +117,7 @@ async fn live(mut config: Config, overrides: &Overrides) -> Result<ExitCode, Sta
     service_manager::notify(Stage::Ready);
     tracing::info!("Broker running");
     while signals.next().await == Told::Reload {
-        reload(&mut config, overrides, &service);
+        reload(&mut config, overrides, &service, levels);
     }
     service_manager::notify(Stage::Stopping);
     accepting.abort();
@@ -118,7 +143,8 @@ fn say_what_is_off(config: &Config) {
 
 /// What connections are made of, and the task that accepts them.
 fn listen(config: &Config, broker: &Arc<Broker>) -> Result<(Arc<Service>, JoinHandle<()>), StartError> {
-    let amqp = listener::listen(config.listeners.amqp)?;
+    let amqp = listener::listen(config.listeners.amqp)
+        .map_err(|source| StartError::Listener { key: "listeners.amqp", source })?;
     let service = Arc::new(Service {
         broker: Arc::clone(broker),
         amqp_0_9_1: ArcSwap::from_pointee(translate::amqp_0_9_1(config)),
@@ -139,7 +165,8 @@ fn name_key() -> Result<NameKey, StartError> {
 
 /// Metrics, health and management, until the task is aborted.
 fn serve_http(config: &Config, broker: &Arc<Broker>) -> Result<JoinHandle<()>, StartError> {
-    let http = listener::listen(config.listeners.http)?;
+    let http = listener::listen(config.listeners.http)
+        .map_err(|source| StartError::Listener { key: "listeners.http", source })?;
     tracing::info!("HTTP listening on {}", http.local_addr()?);
     let options = fairlead_management::Options { queue_metrics: config.metrics.queues_in_detail as usize };
     let source = Arc::clone(broker);
@@ -147,12 +174,12 @@ fn serve_http(config: &Config, broker: &Arc<Broker>) -> Result<JoinHandle<()>, S
 }
 
 /// Read the configuration again: all of it that a running broker can take, or nothing.
-fn reload(config: &mut Config, overrides: &Overrides, service: &Service) {
+fn reload(config: &mut Config, overrides: &Overrides, service: &Service, levels: &Levels) {
     let monotonic = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     let monotonic_microseconds =
         monotonic.tv_sec.unsigned_abs() * 1_000_000 + monotonic.tv_nsec.unsigned_abs() / 1000;
     service_manager::notify(Stage::Reloading { monotonic_microseconds });
-    match try_reload(config, overrides, service) {
+    match try_reload(config, overrides, service, levels) {
         Err(error) => tracing::error!("configuration not reloaded, nothing has changed: {error}"),
         Ok(lines) => {
             for line in &lines {
@@ -168,9 +195,13 @@ fn try_reload(
     config: &mut Config,
     overrides: &Overrides,
     service: &Service,
+    levels: &Levels,
 ) -> Result<Vec<String>, ReloadError> {
     let new = config::load(overrides)?;
     service.broker.reload(translate::settings(&new))?;
+    if new.logging.level != config.logging.level {
+        levels.set(&new.logging.level)?;
+    }
     service.amqp_0_9_1.store(Arc::new(translate::amqp_0_9_1(&new)));
     let lines = Config::difference(config, &new);
     *config = new;

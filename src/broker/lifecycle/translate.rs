@@ -4,7 +4,6 @@ use crate::config::{Config, Mechanism, machine_memory};
 use fairlead_amqp_0_9_1::connection::{ConnectionConfig, SaslMechanism};
 use fairlead_engine::auth::Authentication;
 use fairlead_engine::{DeclaredHost, Settings};
-use fairlead_kernel::topology::TopologyBounds;
 
 /// Memory of a machine that does not tell how much it has, in bytes.
 const UNKNOWN_MEMORY: u64 = 1 << 30;
@@ -18,11 +17,7 @@ pub fn settings(config: &Config) -> Settings {
         authentication: authentication(config),
         connections: limits.connections.into(),
         connections_per_user: limits.connections_per_user.into(),
-        topology: TopologyBounds {
-            queues: limits.queues,
-            exchanges: limits.exchanges,
-            bindings: limits.bindings,
-        },
+        topology: limits.topology(),
         transaction_bytes: limits.transaction_bytes,
         memory_stop_above: config.memory.stop_publishers_above.bytes(memory),
         virtual_hosts: hosts.collect(),

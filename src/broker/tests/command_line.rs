@@ -79,3 +79,45 @@ fn a_flag_comes_before_its_variable_and_both_before_the_file() {
     let output = fairlead(&["--amqp", "127.0.0.1:0", "check-config"], &environment);
     check(&output, 0, &format!("{}: the configuration is valid\n", file.path()), "");
 }
+
+#[test]
+fn what_cannot_be_declared_is_found_by_the_check_and_by_the_start() {
+    let file = File::new(
+        "undeclarable.yaml",
+        "topology:\n  bindings:\n    - {source: orders, destination: invoices}\nlisteners: {amqp: '127.0.0.1:9', http: '127.0.0.1:9'}\n",
+    );
+    let faults = format!(
+        "{path}:3:16: topology.bindings[0].source: no exchange \"orders\" is declared in \"/\", \
+         expected one of topology.exchanges, or a predeclared one as amq.direct\n\
+         {path}:3:37: topology.bindings[0].destination: no queue \"invoices\" is declared in \"/\", \
+         expected one of topology.queues\n\
+         {path}:4:19: listeners.amqp: amqp is 127.0.0.1:9 and http 127.0.0.1:9, \
+         expected addresses that can be had at once\n",
+        path = file.path()
+    );
+    check(&fairlead(&["check-config", file.path()], &[]), 2, "", &faults);
+    check(&fairlead(&["--config", file.path()], &[("FAIRLEAD_LOG", "off")]), 2, "", &faults);
+}
+
+#[test]
+fn empty_variables_count_as_not_given() {
+    let environment = [("FAIRLEAD_LOG", ""), ("FAIRLEAD_CONFIG", ""), ("FAIRLEAD_AMQP", "")];
+    check(&fairlead(&["check-config"], &environment), 0, "the built-in configuration is valid\n", "");
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_with_its_key_whatever_is_logged() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let data = std::env::temp_dir().join(format!("fairlead-{}-taken", std::process::id()));
+    let arguments =
+        ["--http", &address, "--amqp", "127.0.0.1:0", "--log", "off", "--data-dir", data.to_str().unwrap()];
+    let output = fairlead(&arguments, &[]);
+    // Nothing depends on its going: it is empty.
+    let _ = fs::remove_dir(&data);
+    let told = format!(
+        "error: cannot start: listeners.http: cannot listen on {address}: Address already in use (os error 98); \
+         another program listens there\n"
+    );
+    check(&output, 1, "", &told);
+}
