@@ -74,16 +74,24 @@ impl Broker {
     /// # Errors
     /// When there is no binary, or it does not become ready.
     pub fn start_with(configuration: &str) -> Result<Self, StartError> {
+        Self::start_at("127.0.0.1:0", configuration)
+    }
+
+    /// Starts a broker that listens for AMQP at this address, whose port should be 0.
+    ///
+    /// # Errors
+    /// When there is no binary, or it does not become ready.
+    pub fn start_at(amqp: &str, configuration: &str) -> Result<Self, StartError> {
         let binary = crate::binary::path().map_err(StartError::NoBinary)?;
         let folder = new_folder()?;
         let mut command = Command::new(binary);
         if !configuration.is_empty() {
-            let file = folder.join("broker.yaml");
+            let file = configuration_path(&folder);
             fs::write(&file, configuration)?;
             command.arg("--config").arg(file);
         }
         let log = File::create(log_path(&folder))?;
-        command.args(["--amqp", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+        command.args(["--amqp", amqp, "--http", "127.0.0.1:0"]);
         command.arg("--data-dir").arg(folder.join("data"));
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let process = command.spawn()?;
@@ -125,6 +133,36 @@ impl Broker {
     #[must_use]
     pub fn http_url(&self) -> Option<String> {
         self.http.map(|address| format!("http://{address}"))
+    }
+
+    /// Writes this configuration in place of the one it was started with, which must not have been empty, and sends
+    /// SIGHUP; returns what is logged from then on until the broker has taken it, or has not.
+    ///
+    /// # Errors
+    /// When the file cannot be written, the process has gone, or no end of the reload is logged in time.
+    pub fn reload(&self, configuration: &str) -> io::Result<String> {
+        let before = self.log().len();
+        fs::write(configuration_path(&self.folder), configuration)?;
+        self.signal(Signal::HUP)?;
+        self.await_log(|log| log[before..].contains("configuration ")).map(|log| log[before..].to_owned())
+    }
+
+    /// Waits until the log is as wanted; returns it.
+    ///
+    /// # Errors
+    /// When it does not become so in time; the text is the log.
+    pub fn await_log(&self, wanted: impl Fn(&str) -> bool) -> io::Result<String> {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let log = self.log();
+            if wanted(&log) {
+                return Ok(log);
+            }
+            if Instant::now() > end {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, log));
+            }
+            sleep(POLL);
+        }
     }
 
     /// What the broker has logged so far.
@@ -216,6 +254,10 @@ impl Watch {
 fn pid_of(process: &Child) -> io::Result<Pid> {
     let pid = i32::try_from(process.id()).ok().and_then(Pid::from_raw);
     pid.ok_or_else(|| io::Error::other("no such process"))
+}
+
+fn configuration_path(folder: &Path) -> PathBuf {
+    folder.join("broker.yaml")
 }
 
 fn log_path(folder: &Path) -> PathBuf {

@@ -6,6 +6,28 @@ use std::collections::BTreeMap;
 /// The name that ANONYMOUS gives, and that may come from loopback only unless the settings say otherwise.
 pub const GUEST: &str = "guest";
 
+/// Why a login is refused, for the log: its client is not told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoginFault {
+    /// ANONYMOUS is not among the mechanisms.
+    #[error("ANONYMOUS is not among authentication.mechanisms")]
+    Anonymous,
+    /// The password came without TLS from another machine.
+    #[error(
+        "a password without TLS is taken from this machine only, unless authentication.plain_without_tls is true"
+    )]
+    WithoutTls,
+    /// [`GUEST`] came from another machine.
+    #[error("guest may come from this machine only, unless authentication.guest_from_anywhere is true")]
+    GuestFromElsewhere,
+    /// Nobody of that name.
+    #[error("no user of that name is in users")]
+    UnknownUser,
+    /// The password is another.
+    #[error("the password is not the one in users")]
+    WrongSecret,
+}
+
 /// How users are checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Authentication {
@@ -22,25 +44,40 @@ pub struct Authentication {
 }
 
 impl Authentication {
-    /// The user that this login is for, or `None` if it is refused.
-    #[must_use]
-    pub fn check(&self, mechanism: Mechanism, user: &str, secret: &[u8], loopback: bool) -> Option<String> {
+    /// The user that this login is for.
+    ///
+    /// # Errors
+    /// It is refused, and why.
+    pub fn check(
+        &self,
+        mechanism: Mechanism,
+        user: &str,
+        secret: &[u8],
+        loopback: bool,
+    ) -> Result<String, LoginFault> {
         let name = match mechanism {
-            Mechanism::Anonymous if self.disabled || self.anonymous => return Some(GUEST.to_owned()),
-            Mechanism::Anonymous => return None,
+            Mechanism::Anonymous if self.disabled || self.anonymous => return Ok(GUEST.to_owned()),
+            Mechanism::Anonymous => return Err(LoginFault::Anonymous),
             Mechanism::Plain => user,
         };
         if self.disabled {
-            return Some(name.to_owned());
+            return Ok(name.to_owned());
         }
-        if !loopback && (!self.plain_without_tls || (name == GUEST && !self.guest_from_anywhere)) {
-            return None;
+        if !loopback && !self.plain_without_tls {
+            return Err(LoginFault::WithoutTls);
+        }
+        if !loopback && name == GUEST && !self.guest_from_anywhere {
+            return Err(LoginFault::GuestFromElsewhere);
         }
         let known = self.users.get(name);
         // An unknown name takes the time of a known one.
         let expected = known.map_or(&[][..], Vec::as_slice);
         let same = same_secret(expected, secret);
-        (same && known.is_some()).then(|| name.to_owned())
+        match known {
+            None => Err(LoginFault::UnknownUser),
+            Some(_) if !same => Err(LoginFault::WrongSecret),
+            Some(_) => Ok(name.to_owned()),
+        }
     }
 }
 
@@ -66,35 +103,41 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(auth: &Authentication, login: (Mechanism, &str, &str), loopback: bool, expect: Option<&str>) {
+    fn check(
+        auth: &Authentication,
+        login: (Mechanism, &str, &str),
+        loopback: bool,
+        expect: Result<&str, LoginFault>,
+    ) {
         let (mechanism, user, secret) = login;
-        assert_eq!(auth.check(mechanism, user, secret.as_bytes(), loopback).as_deref(), expect);
+        let checked = auth.check(mechanism, user, secret.as_bytes(), loopback);
+        assert_eq!(checked.as_deref(), expect.as_ref().copied());
     }
 
     #[test]
     fn plain_wants_the_right_secret_and_guest_the_same_machine() {
         let mut auth = users();
-        check(&auth, (Mechanism::Plain, "guest", "guest"), true, Some("guest"));
-        check(&auth, (Mechanism::Plain, "ann", "s3cret"), true, Some("ann"));
+        check(&auth, (Mechanism::Plain, "guest", "guest"), true, Ok("guest"));
+        check(&auth, (Mechanism::Plain, "ann", "s3cret"), true, Ok("ann"));
         for wrong in ["", "s3cre", "s3cret1", "S3cret"] {
-            check(&auth, (Mechanism::Plain, "ann", wrong), true, None);
+            check(&auth, (Mechanism::Plain, "ann", wrong), true, Err(LoginFault::WrongSecret));
         }
-        check(&auth, (Mechanism::Plain, "nobody", ""), true, None);
-        check(&auth, (Mechanism::Plain, "ann", "s3cret"), false, None);
+        check(&auth, (Mechanism::Plain, "nobody", ""), true, Err(LoginFault::UnknownUser));
+        check(&auth, (Mechanism::Plain, "ann", "s3cret"), false, Err(LoginFault::WithoutTls));
         auth.plain_without_tls = true;
-        check(&auth, (Mechanism::Plain, "ann", "s3cret"), false, Some("ann"));
-        check(&auth, (Mechanism::Plain, "guest", "guest"), false, None);
+        check(&auth, (Mechanism::Plain, "ann", "s3cret"), false, Ok("ann"));
+        check(&auth, (Mechanism::Plain, "guest", "guest"), false, Err(LoginFault::GuestFromElsewhere));
         auth.guest_from_anywhere = true;
-        check(&auth, (Mechanism::Plain, "guest", "guest"), false, Some("guest"));
+        check(&auth, (Mechanism::Plain, "guest", "guest"), false, Ok("guest"));
     }
 
     #[test]
     fn anonymous_only_where_allowed() {
         let mut auth = users();
-        check(&auth, (Mechanism::Anonymous, "", ""), true, None);
+        check(&auth, (Mechanism::Anonymous, "", ""), true, Err(LoginFault::Anonymous));
         auth.anonymous = true;
-        check(&auth, (Mechanism::Anonymous, "", ""), false, Some("guest"));
+        check(&auth, (Mechanism::Anonymous, "", ""), false, Ok("guest"));
         let open = Authentication { disabled: true, ..Authentication::default() };
-        check(&open, (Mechanism::Plain, "who", "ever"), false, Some("who"));
+        check(&open, (Mechanism::Plain, "who", "ever"), false, Ok("who"));
     }
 }

@@ -14,6 +14,7 @@ pub fn explain(refusal: &Refusal) -> String {
         | Refusal::InExclusiveUse(_)
         | Refusal::InUse(..)
         | Refusal::NotEmpty(_)
+        | Refusal::QueueFull(_)
         | Refusal::SystemExchange(_)
         | Refusal::DefaultExchange
         | Refusal::Internal(_)

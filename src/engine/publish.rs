@@ -14,7 +14,7 @@ use fairlead_kernel::message::Message;
 use fairlead_kernel::router::Routable;
 use fairlead_kernel::session::{Event, Publish};
 use fairlead_kernel::topology::{RouteMemo, Topology};
-use fairlead_kernel::{Refusal, SessionId, Time};
+use fairlead_kernel::{MessageView, Refusal, SessionId, Time};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -123,11 +123,12 @@ impl Connection {
     fn authenticate(&mut self, mechanism: Mechanism, user: &str, secret: &[u8]) -> Answer {
         let settings = self.broker.settings();
         let loopback = self.entry.endpoints.loopback;
-        let Some(name) = settings.authentication.check(mechanism, user, secret, loopback) else {
+        let checked = settings.authentication.check(mechanism, user, secret, loopback);
+        let name = checked.map_err(|fault| {
             self.broker.counters.add(Counter::LoginsRefused, 1);
-            tracing::warn!(peer = %self.entry.endpoints.peer, user, ?mechanism, "login refused");
-            return Err(Refusal::LoginRefused);
-        };
+            tracing::warn!(peer = %self.entry.endpoints.peer, user, "login refused: {fault}");
+            Refusal::LoginRefused
+        })?;
         if self.user.is_none() {
             let user: Arc<str> = name.as_str().into();
             self.broker.connections.log_in(&user, settings.connections_per_user)?;

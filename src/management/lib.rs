@@ -20,6 +20,7 @@ use fairlead_engine::report::Source;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -59,6 +60,8 @@ pub async fn serve(listener: TcpListener, source: Arc<dyn Source>, options: Opti
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, peer)) => {
+                // An IPv4 client of a listener for both is shown as what it is.
+                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                 let service = router.clone().layer(Extension(ConnectInfo(peer)));
                 tokio::spawn(async move {
                     answer(stream, service).await;

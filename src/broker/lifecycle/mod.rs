@@ -9,7 +9,7 @@ mod service_manager;
 mod translate;
 
 use crate::config::{self, Config, Overrides};
-use crate::logging::{BadFilter, Levels};
+use crate::logging::Levels;
 use crate::net::listener;
 use crate::net::server::Service;
 use arc_swap::ArcSwap;
@@ -83,8 +83,6 @@ enum ReloadError {
     Config(#[from] config::ConfigError),
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    #[error("logging.level: {0}")]
-    Level(#[from] BadFilter),
 }
 
 /// Run a broker until it is told to stop.
@@ -179,29 +177,40 @@ fn reload(config: &mut Config, overrides: &Overrides, service: &Service, levels:
     let monotonic_microseconds =
         monotonic.tv_sec.unsigned_abs() * 1_000_000 + monotonic.tv_nsec.unsigned_abs() / 1000;
     service_manager::notify(Stage::Reloading { monotonic_microseconds });
-    match try_reload(config, overrides, service, levels) {
+    match try_reload(config, overrides, service) {
         Err(error) => tracing::error!("configuration not reloaded, nothing has changed: {error}"),
-        Ok(lines) => {
-            for line in &lines {
-                tracing::info!("reloaded {line}");
-            }
-            tracing::info!(changes = lines.len(), "configuration reloaded");
-        }
+        Ok(lines) => tell_changes(&lines, &config.logging.level, levels),
     }
     service_manager::notify(Stage::Ready);
+}
+
+/// The level changes before or after the lines about the reload, so that they are seen if either shows them.
+fn tell_changes(lines: &[String], level: &str, levels: &Levels) {
+    let set = || {
+        if let Err(error) = levels.set(level) {
+            tracing::error!(%error, "logging.level is left as it was");
+        }
+    };
+    let shown_before = tracing::enabled!(tracing::Level::INFO);
+    if !shown_before {
+        set();
+    }
+    for line in lines {
+        tracing::info!("reloaded {line}");
+    }
+    tracing::info!(changes = lines.len(), "configuration reloaded");
+    if shown_before {
+        set();
+    }
 }
 
 fn try_reload(
     config: &mut Config,
     overrides: &Overrides,
     service: &Service,
-    levels: &Levels,
 ) -> Result<Vec<String>, ReloadError> {
     let new = config::load(overrides)?;
     service.broker.reload(translate::settings(&new))?;
-    if new.logging.level != config.logging.level {
-        levels.set(&new.logging.level)?;
-    }
     service.amqp_0_9_1.store(Arc::new(translate::amqp_0_9_1(&new)));
     let lines = Config::difference(config, &new);
     *config = new;

@@ -10,7 +10,7 @@ use fairlead_engine::counters::Counter;
 use fairlead_engine::{Broker, Connection, Description, Entry, LOW_ON_MEMORY, SessionDescription};
 use fairlead_kernel::Time;
 use fairlead_kernel::output::Output;
-use fairlead_kernel::session::{Event, Publish, Request, Unsettled};
+use fairlead_kernel::session::{CloseReason, Event, Publish, Request, Unsettled};
 use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -28,6 +28,8 @@ pub struct Amqp091 {
     changed: bool,
     /// As the adapter was told last.
     held_back: bool,
+    /// Why the connection ends, if that is our doing: what came first.
+    why_ended: Option<String>,
 }
 
 thread_local! {
@@ -51,7 +53,7 @@ fn give_back(batch: Batch<'_>) {
 impl Amqp091 {
     /// An adapter at the start of its connection.
     pub fn new(adapter: Adapter, broker: Arc<Broker>, entry: Arc<Entry>) -> Amqp091 {
-        Amqp091 { adapter, broker, entry, changed: false, held_back: false }
+        Amqp091 { adapter, broker, entry, changed: false, held_back: false, why_ended: None }
     }
 
     pub(super) fn wants_input(&self) -> bool {
@@ -68,6 +70,14 @@ impl Amqp091 {
 
     pub(super) fn is_closed(&self) -> bool {
         self.adapter.is_closed()
+    }
+
+    pub(super) fn why_ended(&self) -> Option<&str> {
+        self.why_ended.as_deref()
+    }
+
+    fn ends_because(&mut self, why: impl FnOnce() -> String) {
+        self.why_ended.get_or_insert_with(why);
     }
 
     pub(super) fn handle(&mut self, bytes: &[u8], engine: &mut Connection, now: Time) -> usize {
@@ -126,7 +136,11 @@ impl Amqp091 {
         while let Some((session, request)) = self.adapter.poll_request() {
             self.changed |= is_seen(&request);
             let opens = matches!(request, Request::OpenVirtualHost { .. });
+            let enters = opens || matches!(request, Request::Authenticate { .. });
             if let Some(event) = engine.execute(session, request, now) {
+                if let (true, Event::Reply { result: Err(refusal), .. }) = (enters, &event) {
+                    self.ends_because(|| refusal.to_string());
+                }
                 self.adapter.handle_event(event, now);
             }
             if opens && self.adapter.is_open() {
@@ -138,7 +152,7 @@ impl Amqp091 {
     }
 
     /// Count and log what has closed a channel or the connection.
-    fn note(&self, error: &ProtocolError) {
+    fn note(&mut self, error: &ProtocolError) {
         let text = error.reply_text();
         let connection = self.entry.name();
         match error.scope {
@@ -149,6 +163,7 @@ impl Amqp091 {
             Scope::Connection => {
                 self.broker.counters().add(Counter::ConnectionErrors, 1);
                 tracing::warn!(connection, text, "connection error");
+                self.ends_because(|| text);
             }
         }
     }
@@ -166,6 +181,12 @@ impl Amqp091 {
         if matches!(event, Event::Blocked { .. } | Event::Unblocked) {
             // It has woken the connection, which has asked by now; the event itself may be late.
             return;
+        }
+        if let Event::Close { reason } = &event {
+            self.ends_because(|| match reason {
+                CloseReason::Shutdown => "the broker stops".to_owned(),
+                CloseReason::Operator(text) => format!("an operator asked for it: {text}"),
+            });
         }
         self.changed |= !matches!(event, Event::Confirmed { .. } | Event::Returned { .. });
         self.adapter.handle_event(event, now);
@@ -210,7 +231,12 @@ impl Amqp091 {
     }
 
     pub(super) fn handle_timeout(&mut self, engine: &mut Connection, now: Time) {
+        let (was_open, was_closed) = (self.adapter.is_open(), self.adapter.is_closed());
         self.adapter.handle_timeout(now);
+        if self.adapter.is_closed() && !was_closed {
+            let was_authenticated = self.is_authenticated();
+            self.ends_because(|| why_timed_out(was_open, was_authenticated).to_owned());
+        }
         if self.adapter.has_request() {
             self.carry_out(engine, now);
         }
@@ -260,6 +286,15 @@ impl Amqp091 {
             }
         }
         engine.end(&unsettled, now);
+    }
+}
+
+/// What a connection that time has closed was waiting for.
+fn why_timed_out(was_open: bool, was_authenticated: bool) -> &'static str {
+    match (was_open, was_authenticated) {
+        (true, _) => "no byte from its client for two intervals of its heartbeat",
+        (false, true) => "its client did not open it, or did not answer its close, in time",
+        (false, false) => "its client did not log in within timeouts.handshake",
     }
 }
 

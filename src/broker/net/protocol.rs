@@ -42,6 +42,11 @@ impl Protocol {
         each!(self, adapter => adapter.is_closed())
     }
 
+    /// Why the connection ends, if that is our doing.
+    pub fn why_ended(&self) -> Option<&str> {
+        each!(self, adapter => adapter.why_ended())
+    }
+
     /// Handle the complete frames at the start of `bytes`, and what they ask of the engine; returns how many
     /// bytes they were.
     pub fn handle(&mut self, bytes: &[u8], engine: &mut Connection, now: Time) -> usize {

@@ -12,15 +12,27 @@ const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// Longest address block that is read, in bytes: addresses and a few extensions.
 const LONGEST: usize = 1024;
 
-/// Read the header; the peer it names, or `None` where it speaks for itself.
+/// Read the header; the peer it names, or `None` where it speaks for itself. The first byte that is not the header's
+/// ends it: a client without a proxy waits for us, and sends no more.
 ///
 /// # Errors
 /// `InvalidData` naming what is wrong, or the socket's.
 pub async fn read(stream: &mut TcpStream) -> io::Result<Option<SocketAddr>> {
     let mut head = [0u8; 16];
-    stream.read_exact(&mut head).await?;
-    if head[..12] != SIGNATURE {
-        return Err(invalid("the connection does not begin with a PROXY protocol version 2 header"));
+    let mut filled = 0;
+    while filled < head.len() {
+        let count = stream.read(&mut head[filled..]).await?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        filled += count;
+        let seen = filled.min(SIGNATURE.len());
+        if head[..seen] != SIGNATURE[..seen] {
+            let sent = head[..filled].escape_ascii();
+            return Err(invalid(&format!(
+                "listeners.proxy_protocol is true, and \"{sent}\" is no PROXY protocol version 2 header"
+            )));
+        }
     }
     if head[12] >> 4 != 2 {
         return Err(invalid("the PROXY protocol header is not of version 2"));

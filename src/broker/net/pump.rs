@@ -39,12 +39,17 @@ const IDLE_AFTER: Duration = Duration::from_secs(1);
 const LINGER: Duration = Duration::from_secs(1);
 
 /// How a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Closed by the protocol's own exchange, or by us after saying why.
-    Closed,
+    /// Its client closed it, by the protocol's own exchange.
+    ByClient,
+    /// We closed it, for this reason.
+    ByBroker(String),
     /// The peer's socket went without a word.
-    Lost,
+    Lost {
+        /// It had said who it is.
+        authenticated: bool,
+    },
     /// It sent more than it may before it has said who it is.
     TooMuch,
 }
@@ -74,7 +79,18 @@ enum Turn {
     /// Something moved.
     Moved,
     /// The connection is at its end.
-    End(End),
+    End(TurnEnd),
+}
+
+/// What ended the last turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TurnEnd {
+    /// The protocol has nothing more to say.
+    Closed,
+    /// The peer's socket is at its end.
+    Lost,
+    /// It sent more than it may before it has said who it is.
+    TooMuch,
 }
 
 impl Pump {
@@ -124,11 +140,23 @@ impl Pump {
             }
         };
         self.protocol.end(&mut self.engine, self.broker.clock().now());
-        if matches!(end, Ok(End::Closed)) {
+        if matches!(end, Ok(TurnEnd::Closed)) {
             // Exclusive queues are gone by now, and the peer may read its close-ok.
             let _ = timeout(LINGER, Box::pin(self.linger())).await;
         }
-        end
+        self.told(end)
+    }
+
+    /// Who ended it, and why: a socket that its client closes when we have asked for the end is our doing.
+    fn told(&self, end: io::Result<TurnEnd>) -> io::Result<End> {
+        let why = self.protocol.why_ended().map(str::to_owned);
+        match (end, why) {
+            (Ok(TurnEnd::TooMuch), _) => Ok(End::TooMuch),
+            (Ok(TurnEnd::Closed | TurnEnd::Lost) | Err(_), Some(why)) => Ok(End::ByBroker(why)),
+            (Ok(TurnEnd::Closed), None) => Ok(End::ByClient),
+            (Ok(TurnEnd::Lost), None) => Ok(End::Lost { authenticated: self.protocol.is_authenticated() }),
+            (Err(error), None) => Err(error),
+        }
     }
 
     fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Turn>> {
@@ -144,7 +172,7 @@ impl Pump {
         moved |= self.take_outbox(now);
         self.answers += self.protocol.transmit(&mut self.output);
         if self.protocol.is_closed() {
-            return Poll::Ready(Ok(Turn::End(End::Closed)));
+            return Poll::Ready(Ok(Turn::End(TurnEnd::Closed)));
         }
         moved |= self.write(context, now)?;
         if moved {
@@ -164,7 +192,7 @@ impl Pump {
     }
 
     /// Read once, if the peer's bytes may be taken: not while it owes us reading, or we owe it an answer.
-    fn read(&mut self, context: &mut Context<'_>, now: Time) -> io::Result<Poll<Option<End>>> {
+    fn read(&mut self, context: &mut Context<'_>, now: Time) -> io::Result<Poll<Option<TurnEnd>>> {
         if !self.protocol.wants_input() {
             return Ok(Poll::Pending);
         }
@@ -183,7 +211,7 @@ impl Pump {
         };
         let count = read?;
         if count == 0 {
-            return Ok(Poll::Ready(Some(End::Lost)));
+            return Ok(Poll::Ready(Some(TurnEnd::Lost)));
         }
         // Spec: 0-9-1, clause 4.2.7: any octet is as good as a heartbeat, also one of an unfinished frame.
         self.protocol.heard(now);
@@ -192,7 +220,7 @@ impl Pump {
         if !self.protocol.is_authenticated() {
             match self.unknown_allowance.checked_sub(count) {
                 Some(left) => self.unknown_allowance = left,
-                None => return Ok(Poll::Ready(Some(End::TooMuch))),
+                None => return Ok(Poll::Ready(Some(TurnEnd::TooMuch))),
             }
         }
         Ok(Poll::Ready(None))

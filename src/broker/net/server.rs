@@ -5,15 +5,16 @@
 
 use crate::net::amqp_0_9_1::Amqp091;
 use crate::net::protocol::Protocol;
+use crate::net::proxy_protocol;
 use crate::net::pump::{End, Pump};
-use crate::net::{proxy_protocol, sniff};
+use crate::net::sniff::{self, Sniffed};
 use arc_swap::ArcSwap;
-use fairlead_amqp_0_9_1::connection::{Connection as Adapter, ConnectionConfig, Peer};
+use fairlead_amqp_0_9_1::connection::{Connection as Adapter, ConnectionConfig, Peer, SaslMechanism};
 use fairlead_amqp_0_9_1::translate::names::NameKey;
 use fairlead_engine::counters::Counter;
 use fairlead_engine::{Broker, Connection, Endpoints};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -52,12 +53,18 @@ impl Service {
     }
 
     async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let peer = canonical(peer);
         let handshake_timeout = self.amqp_0_9_1.load().handshake_timeout;
         // Boxed, so that a connection does not keep room for its greeting.
         let greeted = Box::pin(timeout(handshake_timeout, self.greet(stream, peer))).await;
         let (pump, name) = match greeted {
             Ok(Ok(Some(greeted))) => greeted,
             Ok(Ok(None)) => return,
+            Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                self.broker.counters().add(Counter::ConnectionsRefused, 1);
+                tracing::warn!(%peer, %error, "connection turned away");
+                return;
+            }
             Ok(Err(error)) => {
                 tracing::info!(%peer, %error, "connection ended before its protocol header");
                 return;
@@ -70,11 +77,27 @@ impl Service {
         };
         drop(self);
         match pump.run().await {
-            Ok(End::Closed) => tracing::info!(connection = name, "connection closed"),
-            Ok(End::Lost) => {
-                tracing::info!(connection = name, "connection lost: its client closed the socket")
+            Ok(End::ByClient) => tracing::info!(connection = name, "connection closed by its client"),
+            Ok(End::ByBroker(reason)) => {
+                tracing::info!(connection = name, reason, "connection closed by the broker");
             }
-            Ok(End::TooMuch) => tracing::warn!(connection = name, "too many bytes before authentication"),
+            Ok(End::Lost { authenticated: true }) => {
+                tracing::info!(connection = name, "connection lost: its client closed the socket");
+            }
+            Ok(End::Lost { authenticated: false }) => {
+                tracing::info!(
+                    connection = name,
+                    "connection lost: its client closed the socket before it logged in"
+                );
+            }
+            Ok(End::TooMuch) => {
+                let key = "limits.pre_authentication_bytes";
+                tracing::warn!(
+                    connection = name,
+                    key,
+                    "connection closed by the broker: too many bytes before a login"
+                );
+            }
             Err(error) => tracing::info!(connection = name, %error, "connection lost"),
         }
     }
@@ -83,13 +106,23 @@ impl Service {
     async fn greet(&self, mut stream: TcpStream, peer: SocketAddr) -> io::Result<Option<(Pump, String)>> {
         // Inherited from the listener on Linux; elsewhere not.
         stream.set_nodelay(true)?;
-        let local = stream.local_addr()?;
+        let local = canonical(stream.local_addr()?);
         let client = if self.proxy_protocol { proxy_protocol::read(&mut stream).await? } else { None };
-        let loopback = client.is_none() && !self.proxy_protocol && is_loopback(peer);
-        let Some(sniff::Protocol::Amqp091) = sniff::sniff(&mut stream).await? else {
-            return Ok(None);
-        };
-        let endpoints = Endpoints { peer: client.unwrap_or(peer), local, loopback };
+        let loopback = client.is_none() && !self.proxy_protocol && peer.ip().is_loopback();
+        match sniff::sniff(&mut stream).await? {
+            Sniffed::Amqp091 => {}
+            Sniffed::Closed => {
+                tracing::debug!(%peer, "closed before its protocol header");
+                return Ok(None);
+            }
+            Sniffed::Other(sent) => {
+                self.broker.counters().add(Counter::ConnectionsRefused, 1);
+                let hint = sniff::hint(&sent);
+                tracing::warn!(%peer, sent = %sent.escape_ascii(), "connection turned away: {hint}");
+                return Ok(None);
+            }
+        }
+        let endpoints = Endpoints { peer: client.map_or(peer, canonical), local, loopback };
         let now = self.broker.clock().now();
         let engine: Connection = match self.broker.connect(endpoints, now) {
             Ok(engine) => engine,
@@ -102,6 +135,13 @@ impl Service {
         tracing::debug!(connection = name, "connection accepted");
         let broker = Arc::clone(&self.broker);
         let config = self.amqp_0_9_1.load_full();
+        if !loopback && !config.allow_plain && config.mechanisms.iter().all(|it| is_clear_text(*it)) {
+            tracing::warn!(
+                connection = name,
+                key = "authentication.plain_without_tls",
+                "no way to log in is offered: without TLS, passwords are taken from this machine only"
+            );
+        }
         let pre_authentication_bytes = config.initial_frame_max as usize;
         let peer = Peer { connection: engine.id(), loopback, encrypted: false };
         let adapter = Adapter::new(config, peer, now, self.name_key);
@@ -115,9 +155,35 @@ impl Service {
     }
 }
 
-fn is_loopback(address: SocketAddr) -> bool {
-    match address {
-        SocketAddr::V4(v4) => v4.ip().is_loopback(),
-        SocketAddr::V6(v6) => v6.ip().to_canonical().is_loopback(),
+/// An IPv4 client of a listener for both is shown, and judged, as what it is.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        IpAddr::V4(v4) => (v4, address.port()).into(),
+        // It keeps its scope.
+        IpAddr::V6(_) => address,
+    }
+}
+
+fn is_clear_text(mechanism: SaslMechanism) -> bool {
+    match mechanism {
+        SaslMechanism::Plain | SaslMechanism::AmqPlain => true,
+        SaslMechanism::Anonymous => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv4_address_is_shown_as_one() {
+        for (given, expect) in [
+            ("[::ffff:127.0.0.1]:5672", "127.0.0.1:5672"),
+            ("[::ffff:10.1.2.3]:1", "10.1.2.3:1"),
+            ("[::1]:5672", "[::1]:5672"),
+            ("192.0.2.1:5672", "192.0.2.1:5672"),
+        ] {
+            assert_eq!(canonical(given.parse().unwrap()).to_string(), expect);
+        }
     }
 }

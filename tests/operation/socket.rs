@@ -1,0 +1,115 @@
+//! A bare socket that speaks just enough of AMQP 0-9-1 to come in, to be turned away, or to fall silent.
+
+use fairlead_tests::Broker;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+/// The header of AMQP 0-9-1.
+pub const HEADER: &[u8] = b"AMQP\x00\x00\x09\x01";
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A connection to a broker.
+pub struct Socket(TcpStream);
+
+impl Socket {
+    /// Over IPv4 loopback.
+    pub fn new(broker: &Broker) -> Socket {
+        Socket::to("127.0.0.1", broker)
+    }
+
+    pub fn to(host: &str, broker: &Broker) -> Socket {
+        let stream = TcpStream::connect((host, broker.amqp_port())).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Socket(stream)
+    }
+
+    /// How the broker's log names the connection.
+    pub fn name(&self) -> String {
+        format!("{} -> {}", self.0.local_addr().unwrap(), self.0.peer_addr().unwrap())
+    }
+
+    /// Its own end's address.
+    pub fn address(&self) -> String {
+        self.0.local_addr().unwrap().to_string()
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.0.write_all(bytes).unwrap();
+    }
+
+    /// A method frame on channel 0.
+    pub fn method(&mut self, class: u16, method: u16, arguments: &[u8]) {
+        let length = u32::try_from(arguments.len() + 4).unwrap();
+        let mut frame = vec![1, 0, 0];
+        frame.extend(length.to_be_bytes());
+        frame.extend(class.to_be_bytes());
+        frame.extend(method.to_be_bytes());
+        frame.extend(arguments);
+        frame.push(0xce);
+        self.send(&frame);
+    }
+
+    /// The class and method of the next method frame, and its arguments.
+    pub fn next_method(&mut self) -> ((u16, u16), Vec<u8>) {
+        loop {
+            let mut head = [0; 7];
+            self.0.read_exact(&mut head).unwrap();
+            let length = u32::from_be_bytes([head[3], head[4], head[5], head[6]]) as usize;
+            let mut rest = vec![0; length + 1];
+            self.0.read_exact(&mut rest).unwrap();
+            if head[0] == 1 {
+                let number = |at: usize| u16::from_be_bytes([rest[at], rest[at + 1]]);
+                return ((number(0), number(2)), rest[4..length].to_vec());
+            }
+        }
+    }
+
+    /// The header that the broker answers a wrong one with.
+    pub fn next_header(&mut self) -> [u8; 8] {
+        let mut header = [0; 8];
+        self.0.read_exact(&mut header).unwrap();
+        header
+    }
+
+    /// Everything up to the end of the stream.
+    pub fn rest(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        self.0.read_to_end(&mut rest).unwrap();
+        rest
+    }
+
+    /// The header, and connection.start-ok with PLAIN.
+    pub fn log_in(&mut self, user: &str, password: &str) {
+        self.send(HEADER);
+        assert_eq!(self.next_method().0, (10, 10), "connection.start");
+        let response = format!("\0{user}\0{password}");
+        let mut arguments = vec![0, 0, 0, 0];
+        arguments.extend(b"\x05PLAIN");
+        arguments.extend(u32::try_from(response.len()).unwrap().to_be_bytes());
+        arguments.extend(response.as_bytes());
+        arguments.extend(b"\x05en_US");
+        self.method(10, 11, &arguments);
+    }
+
+    /// An open connection of `guest`; a heartbeat of 0 is none.
+    pub fn open(broker: &Broker, heartbeat: u16) -> Socket {
+        let mut socket = Socket::new(broker);
+        socket.log_in("guest", "guest");
+        socket.go_on(heartbeat);
+        socket
+    }
+
+    /// From connection.tune to connection.open-ok.
+    pub fn go_on(&mut self, heartbeat: u16) {
+        let (id, tune) = self.next_method();
+        assert_eq!(id, (10, 30), "connection.tune");
+        let mut arguments = tune[..6].to_vec();
+        arguments.extend(heartbeat.to_be_bytes());
+        self.method(10, 31, &arguments);
+        self.method(10, 40, b"\x01/\x00\x00");
+        assert_eq!(self.next_method().0, (10, 41), "connection.open-ok");
+    }
+}
