@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::{JoinHandle, sleep, spawn};
@@ -75,6 +75,16 @@ impl Broker {
     /// When there is no binary, or it does not become ready.
     pub fn start_with(configuration: &str) -> Result<Self, StartError> {
         Self::start_at("127.0.0.1:0", configuration)
+    }
+
+    /// Runs the binary's `ctl` with these arguments against this broker.
+    ///
+    /// # Errors
+    /// When it has no management port or the process cannot be run.
+    pub fn ctl(&self, arguments: &[&str]) -> io::Result<Output> {
+        let url = self.http_url().ok_or(io::ErrorKind::NotConnected)?;
+        let binary = crate::binary::path().map_err(io::Error::other)?;
+        Command::new(binary).arg("ctl").args(arguments).args(["--url", &url]).output()
     }
 
     /// Starts a broker that listens for AMQP at this address, whose port should be 0.

@@ -84,6 +84,10 @@ impl Source for Broker {
         }
     }
 
+    fn vhosts(&self) -> Vec<Arc<str>> {
+        self.hosts.load().keys().cloned().collect()
+    }
+
     fn queues(&self) -> Vec<QueueReport> {
         let queues = self.queues.load();
         let mut reports = Vec::new();

@@ -184,6 +184,8 @@ pub struct NotReady {
 pub trait Source: Send + Sync + 'static {
     /// Sums.
     fn overview(&self) -> Overview;
+    /// The names of all virtual hosts, in order.
+    fn vhosts(&self) -> Vec<Arc<str>>;
     /// All queues, by virtual host and name.
     fn queues(&self) -> Vec<QueueReport>;
     /// All exchanges, by virtual host and name.

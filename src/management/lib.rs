@@ -6,9 +6,11 @@
 //!
 //! Until there are permissions, whatever changes something is taken from loopback only.
 
+mod answers;
 mod api;
 mod health;
 mod metrics;
+mod pages;
 mod shape;
 
 pub use metrics::MetricsError;
@@ -37,8 +39,10 @@ const CONNECTION_TIME: Duration = Duration::from_secs(300);
 const BREATH: Duration = Duration::from_millis(50);
 
 /// What the port shows, and how much of it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
+    /// What this broker is called among others, for example `fairlead@host`.
+    pub node: Arc<str>,
     /// Queues with metrics of their own at most; the rest are in the sums only.
     pub queue_metrics: usize,
 }
@@ -102,9 +106,14 @@ fn router(source: Arc<dyn Source>, options: Options) -> Router {
         .route("/api/bindings", get(api::bindings))
         .route("/api/bindings/{vhost}", get(api::bindings_of))
         .route("/api/connections", get(api::connections))
-        .route("/api/connections/{name}", delete(api::close))
+        .route("/api/connections/{name}", get(api::connection).delete(api::close))
         .route("/api/channels", get(api::channels))
         .route("/api/consumers", get(api::consumers))
+        .route("/api/consumers/{vhost}", get(api::consumers_of))
+        .route("/api/vhosts", get(api::vhosts))
+        .route("/api/vhosts/{vhost}", get(api::vhost))
+        .route("/api/vhosts/{vhost}/connections", get(api::connections_of))
+        .route("/api/vhosts/{vhost}/channels", get(api::channels_of))
         .fallback(api::not_found)
         .with_state(Desk { source, options })
 }

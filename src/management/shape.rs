@@ -117,6 +117,43 @@ pub(crate) fn binding(report: &BindingReport) -> Json {
         "destination_type": kind,
         "routing_key": binding.key,
         "arguments": map(&binding.arguments),
+        "properties_key": properties_key(&binding.key, &binding.arguments),
+    })
+}
+
+/// What tells a binding from others between the same ends: its key, and a hash of its arguments if it has any. As
+/// with RabbitMQ, but for the hash, which there is one of Erlang's own format.
+fn properties_key(key: &str, given: &[(String, Value)]) -> String {
+    match (key, given) {
+        ("", []) => "~".to_owned(),
+        (key, []) => key.to_owned(),
+        (key, given) => {
+            // An object's members are in order of their names, so the same arguments give the same text.
+            format!("{key}~{:016x}", fnv_1a(map(given).to_string().as_bytes()))
+        }
+    }
+}
+
+/// The hash FNV-1a, 64 bits.
+fn fnv_1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+/// A virtual host, with the sums over its queues.
+pub(crate) fn vhost(name: &str, queues: &[QueueReport]) -> Json {
+    let own = || queues.iter().filter(|queue| *queue.vhost == *name);
+    let (ready, unacknowledged): (u64, u64) =
+        (own().map(|queue| queue.ready).sum(), own().map(|queue| queue.unacknowledged).sum());
+    json!({
+        "name": name,
+        "description": "",
+        "tags": [],
+        "tracing": false,
+        "messages": ready + unacknowledged,
+        "messages_ready": ready,
+        "messages_unacknowledged": unacknowledged,
     })
 }
 
@@ -138,8 +175,15 @@ pub(crate) fn connection(connection: &ConnectionReport) -> Json {
         "channels": connection.channels,
         "recv_oct": connection.bytes_in,
         "send_oct": connection.bytes_out,
+        "user_provided_name": user_provided_name(&connection.client_properties),
         "client_properties": map(&connection.client_properties),
     })
+}
+
+/// The name that the client gave its connection, or null.
+fn user_provided_name(properties: &[(String, Value)]) -> Json {
+    let named = properties.iter().find(|(name, _)| name == "connection_name");
+    named.map_or(Json::Null, |(_, name)| value(name))
 }
 
 /// A session.
@@ -178,4 +222,22 @@ pub(crate) fn consumer(consumer: &ConsumerReport) -> Json {
         "active": consumer.active,
         "arguments": map(&settings.arguments),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn properties_keys_tell_bindings_apart() {
+        let arguments =
+            |value| [("x-match".to_owned(), Value::Text("all".to_owned())), ("n".to_owned(), value)];
+        assert_eq!((properties_key("", &[]).as_str(), properties_key("k", &[]).as_str()), ("~", "k"));
+        let one = properties_key("k", &arguments(Value::Int64(1)));
+        let mut turned = arguments(Value::Int64(1));
+        turned.reverse();
+        assert_eq!(properties_key("k", &turned), one, "whatever their order");
+        assert!(one.starts_with("k~"), "{one}");
+        assert_ne!(properties_key("k", &arguments(Value::Int64(2))), one);
+    }
 }

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 /// Waits for a line that has all of these.
 #[track_caller]
-fn await_line(broker: &Broker, words: &[&str]) -> String {
+pub fn await_line(broker: &Broker, words: &[&str]) -> String {
     let has_all = |line: &&str| words.iter().all(|word| line.contains(word));
     let log = broker.await_log(|log| log.lines().any(|line| has_all(&line)));
     log.unwrap_or_else(|log| panic!("no line with {words:?}:\n{log}"))

@@ -7,5 +7,6 @@
 )]
 
 mod closing;
+mod ctl;
 mod reload;
 mod socket;

@@ -42,14 +42,38 @@ impl Socket {
 
     /// A method frame on channel 0.
     pub fn method(&mut self, class: u16, method: u16, arguments: &[u8]) {
-        let length = u32::try_from(arguments.len() + 4).unwrap();
-        let mut frame = vec![1, 0, 0];
-        frame.extend(length.to_be_bytes());
-        frame.extend(class.to_be_bytes());
-        frame.extend(method.to_be_bytes());
-        frame.extend(arguments);
+        self.method_on(0, class, method, arguments);
+    }
+
+    fn method_on(&mut self, channel: u16, class: u16, method: u16, arguments: &[u8]) {
+        let id = [class.to_be_bytes(), method.to_be_bytes()].concat();
+        self.frame(1, channel, &[&id, arguments].concat());
+    }
+
+    fn frame(&mut self, kind: u8, channel: u16, payload: &[u8]) {
+        let mut frame = vec![kind];
+        frame.extend(channel.to_be_bytes());
+        frame.extend(u32::try_from(payload.len()).unwrap().to_be_bytes());
+        frame.extend(payload);
         frame.push(0xce);
         self.send(&frame);
+    }
+
+    /// Publishes to a queue on channel 1, and waits until the broker has it.
+    pub fn publish(&mut self, queue: &str, body: &[u8]) {
+        self.method_on(1, 20, 10, &[0]);
+        assert_eq!(self.next_method().0, (20, 11), "channel.open-ok");
+        let mut arguments = vec![0, 0, 0, u8::try_from(queue.len()).unwrap()];
+        arguments.extend(queue.as_bytes());
+        arguments.push(0);
+        self.method_on(1, 60, 40, &arguments);
+        let mut header = vec![0, 60, 0, 0];
+        header.extend((body.len() as u64).to_be_bytes());
+        header.extend([0, 0]);
+        self.frame(2, 1, &header);
+        self.frame(3, 1, body);
+        self.method_on(1, 20, 40, &[0, 200, 0, 0, 0, 0, 0]);
+        assert_eq!(self.next_method().0, (20, 41), "channel.close-ok");
     }
 
     /// The class and method of the next method frame, and its arguments.

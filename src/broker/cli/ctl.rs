@@ -3,9 +3,9 @@
 use super::table;
 use clap::{Args, Subcommand, ValueEnum};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::time::Duration;
-use ureq::http::Response;
+use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
 
 /// A broker that takes longer to answer is given up.
@@ -17,10 +17,16 @@ const ANSWER_BYTES: u64 = 1 << 30;
 #[derive(Args, Debug)]
 pub struct Ctl {
     /// Where the broker listens for HTTP
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:15672", env = "FAIRLEAD_URL")]
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "http://127.0.0.1:15672",
+        env = "FAIRLEAD_URL",
+        global = true
+    )]
     url: String,
-    /// Print the broker's JSON instead of a table
-    #[arg(long)]
+    /// Print the broker's JSON instead of a table or a sentence
+    #[arg(long, global = true)]
     json: bool,
     /// What to do.
     #[command(subcommand)]
@@ -33,6 +39,9 @@ enum Action {
     List {
         /// Of what
         kind: Kind,
+        /// Only of this virtual host
+        #[arg(long)]
+        vhost: Option<String>,
     },
     /// Drop the ready messages of a queue
     Purge {
@@ -46,8 +55,8 @@ enum Action {
     Close {
         /// Its name, as `list connections` shows it
         connection: String,
-        /// What its client is told
-        #[arg(long)]
+        /// What its client is told with the code 320, and the log says [default: Closed via management]
+        #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },
 }
@@ -61,6 +70,7 @@ enum Kind {
     Connections,
     Channels,
     Consumers,
+    Vhosts,
 }
 
 impl Kind {
@@ -73,6 +83,18 @@ impl Kind {
             Kind::Connections => "connections",
             Kind::Channels => "channels",
             Kind::Consumers => "consumers",
+            Kind::Vhosts => "vhosts",
+        }
+    }
+
+    /// Their address in the API, all of them or those of a virtual host.
+    fn path(self, vhost: Option<&str>) -> String {
+        let name = self.name();
+        let Some(vhost) = vhost.map(segment) else { return name.to_owned() };
+        match self {
+            Kind::Queues | Kind::Exchanges | Kind::Bindings | Kind::Consumers => format!("{name}/{vhost}"),
+            Kind::Connections | Kind::Channels => format!("vhosts/{vhost}/{name}"),
+            Kind::Vhosts => format!("vhosts/{vhost}"),
         }
     }
 
@@ -117,6 +139,7 @@ impl Kind {
                 "exclusive",
                 "active",
             ],
+            Kind::Vhosts => &["name", "messages", "messages_ready", "messages_unacknowledged"],
         }
     }
 }
@@ -138,7 +161,7 @@ pub enum CtlError {
         /// What was asked.
         url: String,
         /// HTTP status.
-        status: ureq::http::StatusCode,
+        status: StatusCode,
         /// In the broker's words.
         reason: String,
     },
@@ -160,8 +183,8 @@ impl Ctl {
     pub fn run(self) -> Result<String, CtlError> {
         let api = Api::new(&self.url);
         match &self.action {
-            Action::List { kind } => {
-                let rows = api.get(kind.name())?;
+            Action::List { kind, vhost } => {
+                let rows = api.get(&kind.path(vhost.as_deref()))?;
                 Ok(if self.json {
                     format!("{rows:#}\n")
                 } else {
@@ -169,24 +192,31 @@ impl Ctl {
                 })
             }
             Action::Purge { queue, vhost } => {
-                api.delete(&format!("queues/{}/{}/contents", segment(vhost), segment(queue)))?;
-                Ok(self.done(&format!("purged queue {queue:?} in virtual host {vhost:?}")))
+                let answer = api.delete(&format!("queues/{}/{}/contents", segment(vhost), segment(queue)))?;
+                let messages = match answer["messages"].as_u64() {
+                    Some(1) => "1 message".to_owned(),
+                    Some(messages) => format!("{messages} messages"),
+                    None => return Err(api.unexpected("a number of messages was expected")),
+                };
+                let done = format!("purged {messages} from queue {queue:?} in virtual host {vhost:?}");
+                Ok(self.done(&answer, &done))
             }
             Action::Close { connection, reason } => {
                 let reason = reason.as_ref().map(|reason| format!("?reason={}", segment(reason)));
                 api.delete(&format!("connections/{}{}", segment(connection), reason.unwrap_or_default()))?;
-                Ok(self.done(&format!("closed connection {connection:?}")))
+                Ok(self.done(&json!({}), &format!("closed connection {connection:?}")))
             }
         }
     }
 
-    fn done(&self, what: &str) -> String {
-        if self.json { "{}\n".to_owned() } else { format!("{what}\n") }
+    fn done(&self, answer: &Value, what: &str) -> String {
+        if self.json { format!("{answer}\n") } else { format!("{what}\n") }
     }
 }
 
+/// The objects of a list, or the one object that was asked for.
 fn rows_of(answer: &Value) -> &[Value] {
-    answer.as_array().map_or(&[], Vec::as_slice)
+    answer.as_array().map_or(std::slice::from_ref(answer), Vec::as_slice)
 }
 
 /// One segment of an address: `/` is a name here, not a border.
@@ -207,22 +237,34 @@ impl Api {
         Api { agent: config.build().new_agent(), base: format!("{}/api/", url.trim_end_matches('/')) }
     }
 
-    /// A list.
+    /// A list, or an object.
     fn get(&self, path: &str) -> Result<Value, CtlError> {
         let url = format!("{}{path}", self.base);
-        let answer = self.agent.get(&url).call();
-        let mut answer = accepted(&url, answer)?;
-        let unexpected = |reason: String| CtlError::Unexpected { url: url.clone(), reason };
-        let text = answer.body_mut().with_config().limit(ANSWER_BYTES).read_to_string();
-        let text = text.map_err(|error| unexpected(error.to_string()))?;
-        let rows: Value = serde_json::from_str(&text).map_err(|error| unexpected(error.to_string()))?;
-        if rows.is_array() { Ok(rows) } else { Err(unexpected("a list was expected".to_owned())) }
+        let answer = read(&url, accepted(&url, self.agent.get(&url).call())?)?;
+        if answer.is_array() || answer.is_object() {
+            return Ok(answer);
+        }
+        Err(CtlError::Unexpected { url, reason: "a list was expected".to_owned() })
     }
 
-    fn delete(&self, path: &str) -> Result<(), CtlError> {
+    /// What the broker says of it; null if nothing.
+    fn delete(&self, path: &str) -> Result<Value, CtlError> {
         let url = format!("{}{path}", self.base);
-        accepted(&url, self.agent.delete(&url).call()).map(drop)
+        let answer = accepted(&url, self.agent.delete(&url).call())?;
+        if answer.status() == StatusCode::NO_CONTENT { Ok(Value::Null) } else { read(&url, answer) }
     }
+
+    fn unexpected(&self, reason: &str) -> CtlError {
+        CtlError::Unexpected { url: self.base.clone(), reason: reason.to_owned() }
+    }
+}
+
+/// The JSON of an answer.
+fn read(url: &str, mut answer: Response<Body>) -> Result<Value, CtlError> {
+    let unexpected = |reason: String| CtlError::Unexpected { url: url.to_owned(), reason };
+    let text = answer.body_mut().with_config().limit(ANSWER_BYTES).read_to_string();
+    let text = text.map_err(|error| unexpected(error.to_string()))?;
+    serde_json::from_str(&text).map_err(|error| unexpected(error.to_string()))
 }
 
 /// The answer, if the broker did what was asked.
@@ -263,24 +305,41 @@ mod tests {
         (result, server.join().unwrap())
     }
 
+    fn all(kind: Kind) -> Action {
+        Action::List { kind, vhost: None }
+    }
+
+    #[test]
+    fn a_list_of_a_virtual_host_has_an_address_of_its_own() {
+        for (kind, path) in [
+            (Kind::Queues, "queues/%2F"),
+            (Kind::Consumers, "consumers/%2F"),
+            (Kind::Connections, "vhosts/%2F/connections"),
+            (Kind::Vhosts, "vhosts/%2F"),
+        ] {
+            assert_eq!(kind.path(Some("/")), path);
+            assert_eq!(kind.path(None), kind.name());
+        }
+    }
+
     #[test]
     fn a_list_is_a_table_or_json() {
         let body = r#"[{"name":"stock","vhost":"/","messages_ready":5,"durable":true,"policy":null}]"#;
-        let (table, request) = against("200 OK", body, false, Action::List { kind: Kind::Queues });
+        let (table, request) = against("200 OK", body, false, all(Kind::Queues));
         assert_eq!(request, "GET /api/queues HTTP/1.1");
         let table = table.unwrap();
         let words: Vec<_> = table.lines().nth(1).unwrap().split_whitespace().collect();
         assert_eq!(words, ["/", "stock", "-", "true", "5", "-", "-", "-", "-"]);
-        let (json, _) = against("200 OK", body, true, Action::List { kind: Kind::Queues });
+        let (json, _) = against("200 OK", body, true, all(Kind::Queues));
         assert_eq!(serde_json::from_str::<Value>(&json.unwrap()).unwrap()[0]["name"], "stock");
     }
 
     #[test]
     fn names_are_one_segment_of_the_address() {
         let purge = Action::Purge { queue: "a/b c".to_owned(), vhost: "/".to_owned() };
-        let (done, request) = against("200 OK", "{}", false, purge);
+        let (done, request) = against("200 OK", r#"{"messages":3}"#, false, purge);
         assert_eq!(request, "DELETE /api/queues/%2F/a%2Fb%20c/contents HTTP/1.1");
-        assert_eq!(done.unwrap(), "purged queue \"a/b c\" in virtual host \"/\"\n");
+        assert_eq!(done.unwrap(), "purged 3 messages from queue \"a/b c\" in virtual host \"/\"\n");
         let close = Action::Close { connection: "1 -> 2".to_owned(), reason: Some("b&y".to_owned()) };
         let (_, request) = against("204 No Content", "", false, close);
         assert_eq!(request, "DELETE /api/connections/1%20%2D%3E%202?reason=b%26y HTTP/1.1");
@@ -289,18 +348,22 @@ mod tests {
     #[test]
     fn a_refusal_is_told_in_the_brokers_words() {
         let purge = Action::Purge { queue: "q".to_owned(), vhost: "/".to_owned() };
-        let body = r#"{"error":"Object Not Found","reason":"no such queue"}"#;
+        let body = r#"{"error":"Object Not Found","reason":"no queue 'q' in virtual host '/'"}"#;
         let (refused, _) = against("404 Not Found", body, false, purge);
-        assert!(refused.unwrap_err().to_string().ends_with("contents: 404 Not Found: no such queue"));
+        assert!(
+            refused
+                .unwrap_err()
+                .to_string()
+                .ends_with("contents: 404 Not Found: no queue 'q' in virtual host '/'")
+        );
     }
 
     #[test]
     fn another_server_and_none_at_all() {
-        let (other, _) = against("200 OK", "<html>", false, Action::List { kind: Kind::Queues });
+        let (other, _) = against("200 OK", "<html>", false, all(Kind::Queues));
         assert!(matches!(other, Err(CtlError::Unexpected { .. })), "{other:?}");
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let nobody =
-            Ctl { url: format!("http://{free}"), json: false, action: Action::List { kind: Kind::Queues } };
+        let nobody = Ctl { url: format!("http://{free}"), json: false, action: all(Kind::Queues) };
         assert!(matches!(nobody.run(), Err(CtlError::Unreachable { .. })));
     }
 }

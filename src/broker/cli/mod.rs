@@ -104,9 +104,15 @@ mod tests {
             parse("fairlead check-config f.yaml").unwrap().command,
             Some(Command::CheckConfig { file: Some(_) })
         ));
-        for ctl in
-            ["list queues", "--json list consumers", "purge q", "purge q --vhost v", "close 127.0.0.1:1"]
-        {
+        for ctl in [
+            "list queues",
+            "--json list consumers",
+            "list consumers --json --url http://127.0.0.1:1",
+            "list channels --vhost v",
+            "purge q",
+            "purge q --vhost v --json",
+            "close 127.0.0.1:1 --reason enough",
+        ] {
             assert!(parse(&format!("fairlead ctl {ctl}")).is_ok(), "{ctl}");
         }
         for wrong in ["ctl list users", "ctl purge", "start", "--amqp"] {

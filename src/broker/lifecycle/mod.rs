@@ -166,7 +166,11 @@ fn serve_http(config: &Config, broker: &Arc<Broker>) -> Result<JoinHandle<()>, S
     let http = listener::listen(config.listeners.http)
         .map_err(|source| StartError::Listener { key: "listeners.http", source })?;
     tracing::info!("HTTP listening on {}", http.local_addr()?);
-    let options = fairlead_management::Options { queue_metrics: config.metrics.queues_in_detail as usize };
+    let host = rustix::system::uname();
+    let options = fairlead_management::Options {
+        node: format!("fairlead@{}", host.nodename().to_string_lossy()).into(),
+        queue_metrics: config.metrics.queues_in_detail as usize,
+    };
     let source = Arc::clone(broker);
     Ok(tokio::spawn(fairlead_management::serve(http, source, options)))
 }

@@ -7,7 +7,7 @@ import socket
 import urllib.error
 import urllib.request
 from collections import namedtuple
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
 from pika import spec
@@ -117,6 +117,46 @@ def test_overview_sums_up(channel, queue):
     assert overview["product_name"] == "Fairlead"
     assert overview["queue_totals"]["messages"] >= 1 and overview["object_totals"]["queues"] >= 1
     assert overview["message_stats"]["publish"] >= 1 and overview["mem_alarm"] is False
+    for name in ("product_version", "rabbitmq_version", "management_version", "node"):
+        assert re.match(r"\d+\.\d+\.\d+$|fairlead@.", overview[name]), name
+
+
+def test_virtual_hosts(channel, queue):
+    (shown,) = listed("/api/vhosts", name="/")
+    assert json.loads(ask("/api/vhosts/%2F").text).keys() == shown.keys()
+    before = json.loads(ask("/api/vhosts/%2F").text)["messages_ready"]
+    fill(channel, queue, b"1")
+    assert json.loads(ask("/api/vhosts/%2F").text)["messages_ready"] == before + 1
+
+
+def test_pages(channel, names):
+    made = sorted(names.queue() for _ in range(5))
+    for queue in made:
+        channel.queue_declare(queue)
+
+    def page(**parameters):
+        answer = ask("/api/queues?" + urlencode({"name": names.prefix, **parameters}))
+        return answer.code, json.loads(answer.text)
+
+    code, second = page(page=2, page_size=2)
+    assert code == 200 and [one["name"] for one in second.pop("items")] == made[2:4]
+    assert second.pop("total_count") >= 5
+    assert second == {"filtered_count": 5, "item_count": 2, "page": 2, "page_count": 3, "page_size": 2}
+    code, one = page(page=1, name=f"{names.prefix}.*{made[0][-1]}$", use_regex="true")
+    assert (code, one["items"][0]["name"], one["page_size"]) == (200, made[0], 100)
+    assert page(page=1, name="no such name")[1]["items"] == []
+    for wrong in ({"page": 4, "page_size": 2}, {"page": 0}, {"page": "x"}, {"page": 1, "page_size": 501},
+                  {"page": 1, "name": "(", "use_regex": "true"}):
+        code, error = page(**wrong)
+        assert code == 400 and error["reason"], wrong
+    assert isinstance(json.loads(ask("/api/queues").text), list)
+
+
+@pytest.mark.parametrize("kind", ["queues", "exchanges", "bindings", "consumers", "vhosts"])
+def test_an_unknown_virtual_host_is_named(kind):
+    answer = ask(f"/api/{kind}/nosuch")
+    assert (answer.code, answer.type) == (404, "application/json")
+    assert json.loads(answer.text) == {"error": "Object Not Found", "reason": "no virtual host 'nosuch'"}
 
 
 def test_a_queue_as_the_api_shows_it(channel, names):
@@ -141,6 +181,11 @@ def test_exchanges_and_bindings(channel, queue, names):
     (binding,) = listed("/api/bindings", source=exchange)
     assert (binding["destination"], binding["destination_type"], binding["routing_key"]) == (queue, "queue", "key")
     assert binding["arguments"] == {"x-match": "any", "n": 1}
+    assert re.fullmatch("key~.+", binding["properties_key"])
+    channel.queue_bind(queue, "amq.direct", "plain")
+    channel.queue_bind(queue, "amq.direct", "")
+    plain = listed("/api/bindings/%2F", source="amq.direct", destination=queue)
+    assert {one["properties_key"] for one in plain} == {"plain", "~"}
 
 
 def test_connections_channels_and_consumers(connect, names):
@@ -156,6 +201,10 @@ def test_connections_channels_and_consumers(connect, names):
         return [c for c in listed("/api/connections") if c["client_properties"].get("connection_name") == tag]
 
     (one,) = until(shown, "the connection is shown")
+    assert one["user_provided_name"] == tag
+    alone = json.loads(ask(f"/api/connections/{quote(one['name'], safe='')}").text)
+    assert (alone["name"], alone["user_provided_name"]) == (one["name"], tag)
+    assert one["name"] in [c["name"] for c in listed("/api/vhosts/%2F/connections")]
     assert (one["user"], one["vhost"], one["protocol"], one["state"]) == ("guest", "/", "AMQP 0-9-1", "running")
     (of_queue,) = until(
         lambda: [c for c in listed("/api/consumers") if c["queue"]["name"] == queue], "the consumer is shown"
@@ -186,7 +235,8 @@ def test_purge(channel, queue):
     answer = ask(f"/api/queues/%2F/{queue}/contents", "DELETE")
     assert (answer.code, json.loads(answer.text)) == (200, {"messages": 2})
     assert depth(channel, queue) == 0
-    assert ask("/api/queues/%2F/nosuch/contents", "DELETE").code == 404
+    missing = ask("/api/queues/%2F/nosuch/contents", "DELETE")
+    assert (missing.code, json.loads(missing.text)["reason"]) == (404, "no queue 'nosuch' in virtual host '/'")
 
 
 def test_close_tells_the_client_why(connect, names):
@@ -248,6 +298,8 @@ def test_clients_that_ask_nothing_do_not_keep_others_out():
         ("/", "GET", 404),
         ("/api/nosuch", "GET", 404),
         ("/api/queues/%2F/nosuch", "GET", 404),
+        ("/api/connections/nosuch", "GET", 404),
+        ("/api/vhosts/nosuch/channels", "GET", 404),
         ("/api/queues/%FF", "GET", 400),
         ("/metrics", "POST", 405),
         ("/api/queues", "PUT", 405),
