@@ -25,6 +25,7 @@ mod target;
 use clap::Parser;
 use cli::{Arguments, Broker, Command, Common};
 use error::Error;
+use machine::Machine;
 use machine::pin::Pinned;
 use machine::process::Process;
 use runner::{Row, Runner};
@@ -71,17 +72,19 @@ fn sources(broker: Broker, peers: Vec<fairlead_client::Address>, limit: bool) ->
 
 fn measure(sources: Vec<Source>, common: &Common) -> Result<ExitCode, Error> {
     let scenarios = Scenario::select(&common.scenario)?;
+    let machine = Machine::this()?;
     let pin = if common.no_pin { None } else { Some(common.cores) };
     if let Some(cores) = pin
-        && (cores.broker == cores.generator || cores.broker.max(cores.generator) >= machine::processors())
+        && (cores.broker == cores.generator || cores.broker.max(cores.generator) >= machine.processors)
     {
         return Err(Error::Usage(format!(
-            "cores {} and {} cannot be used: expected two different ones of {} (or --no-pin)",
+            "cores {} and {} cannot be used: expected two different ones (or --no-pin) of {}",
             cores.broker,
             cores.generator,
-            machine::processors()
+            machine.describe()
         )));
     }
+    eprintln!("{}", machine.describe());
     let _pinned = pin.map(|cores| Pinned::new(Process::this(), cores.generator)).transpose()?;
     let runner = Runner {
         sources: &sources,
@@ -90,17 +93,17 @@ fn measure(sources: Vec<Source>, common: &Common) -> Result<ExitCode, Error> {
         core: pin.map(|cores| cores.broker),
     };
     let rows = block_on(runner.run())?;
-    print(&rows, common)
+    print(&rows, common, &machine)
 }
 
-fn print(rows: &[Row], common: &Common) -> Result<ExitCode, Error> {
+fn print(rows: &[Row], common: &Common, machine: &Machine) -> Result<ExitCode, Error> {
     let ratios = report::ratios(rows);
     println!("{}", report::table::results(rows));
     if !ratios.is_empty() {
         println!("{}", report::table::ratios(&ratios));
     }
     if let Some(path) = &common.json {
-        report::json::write(path, rows, &ratios, &common.settings)?;
+        report::json::write(path, rows, &ratios, common, machine)?;
     }
     let failed = rows.iter().any(|row| row.outcome.is_err());
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })

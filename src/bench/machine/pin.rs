@@ -38,6 +38,12 @@ pub fn started_on<T>(core: usize, start: impl FnOnce() -> T) -> Result<T, Error>
     Ok(started)
 }
 
+/// The numbers of the cores that this thread may use.
+pub fn affinity() -> Result<Vec<usize>, Error> {
+    let set = of_thread(None)?;
+    Ok((0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect())
+}
+
 fn only(core: usize) -> CpuSet {
     let mut set = CpuSet::new();
     set.set(core);

@@ -1,25 +1,39 @@
 //! The results as JSON.
 
 use super::Ratio;
+use crate::cli::Common;
 use crate::error::Error;
-use crate::machine;
+use crate::machine::Machine;
 use crate::measure::Sample;
 use crate::runner::Row;
-use crate::settings::Settings;
 use serde_json::{Value, json};
 use std::path::Path;
 
 /// Writes everything that was found to a file.
-pub fn write(path: &Path, rows: &[Row], ratios: &[Ratio], settings: &Settings) -> Result<(), Error> {
+pub fn write(
+    path: &Path,
+    rows: &[Row],
+    ratios: &[Ratio],
+    common: &Common,
+    machine: &Machine,
+) -> Result<(), Error> {
     let failed = |source| Error::File { path: path.to_owned(), source };
-    let text = serde_json::to_string_pretty(&document(rows, ratios, settings))
+    let text = serde_json::to_string_pretty(&document(rows, ratios, common, machine))
         .map_err(|fault| failed(std::io::Error::other(fault)))?;
     std::fs::write(path, text + "\n").map_err(failed)
 }
 
-fn document(rows: &[Row], ratios: &[Ratio], settings: &Settings) -> Value {
+fn document(rows: &[Row], ratios: &[Ratio], common: &Common, machine: &Machine) -> Value {
+    let settings = &common.settings;
+    let cores = (!common.no_pin)
+        .then(|| json!({ "broker": common.cores.broker, "generator": common.cores.generator }));
     json!({
-        "machine": { "processors": machine::processors(), "model": machine::processor_model() },
+        "machine": {
+            "processors": machine.processors,
+            "affinity": machine.affinity,
+            "model": machine.model,
+        },
+        "cores": cores,
         "settings": {
             "warm_up_seconds": settings.warm_up.as_secs_f64(),
             "duration_seconds": settings.duration.as_secs_f64(),

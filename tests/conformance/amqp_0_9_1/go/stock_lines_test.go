@@ -30,4 +30,10 @@ func TestFiveStockLines(t *testing.T) {
 			}
 		})
 	}
+	for _, words := range [][]string{{}, {"sideways"}} {
+		output, err := exec.Command(program, words...).CombinedOutput()
+		if err == nil || string(output) != "usage: go run ./stock_lines direct|topic|fanout|headers\n" {
+			t.Fatalf("%v: %v, printed %q", words, err, output)
+		}
+	}
 }

@@ -20,6 +20,10 @@ const ROUTES = {
   },
 };
 
+if (!Object.hasOwn(ROUTES, process.argv[2] ?? "")) {
+  console.error("usage: node stock_lines.js direct|topic|fanout|headers");
+  process.exit(2);
+}
 const { exchange, key, bindingKey, bindingArguments, headers } = ROUTES[process.argv[2]];
 const connection = await amqp.connect(process.env.AMQP_URL ?? "amqp://guest:guest@127.0.0.1:5672/%2f");
 const channel = await connection.createChannel();

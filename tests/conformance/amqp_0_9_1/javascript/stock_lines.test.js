@@ -16,3 +16,11 @@ for (const kind of ["direct", "topic", "fanout", "headers"]) {
     assert.deepEqual([stdout, stderr], [LINES, ""]);
   });
 }
+
+for (const words of [[], ["sideways"]]) {
+  test(`usage instead of a stack trace for ${JSON.stringify(words)}`, async () => {
+    const program = new URL("stock_lines.js", import.meta.url).pathname;
+    const run = promisify(execFile)(process.execPath, [program, ...words], { timeout: 30_000 });
+    await assert.rejects(run, { code: 2, stderr: "usage: node stock_lines.js direct|topic|fanout|headers\n" });
+  });
+}

@@ -39,4 +39,7 @@ def main(kind):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2 or sys.argv[1] not in ROUTES:
+        print("usage: python stock_lines.py direct|topic|fanout|headers", file=sys.stderr)
+        sys.exit(2)
     main(sys.argv[1])

@@ -16,13 +16,17 @@ const LINES: [&str; 5] = ["1 GOOG 616.47", "2 RHT 42.46", "3 VMW 78.25", "4 CSCO
 #[tokio::main]
 async fn main() -> lapin::Result<()> {
     let url = std::env::var("AMQP_URL").unwrap_or_else(|_| "amqp://guest:guest@127.0.0.1:5672/%2f".into());
-    let kind = std::env::args().nth(1).unwrap_or_else(|| "direct".into());
+    let kind = std::env::args().nth(1).unwrap_or_default();
     let stock = table("kind", "stock");
     let (exchange, key, binding_key, wanted, headers) = match kind.as_str() {
         "topic" => ("amq.topic", "stocks.nyse", "stocks.#", FieldTable::default(), FieldTable::default()),
         "fanout" => ("amq.fanout", "", "", FieldTable::default(), FieldTable::default()),
         "headers" => ("amq.headers", "", "", stock.clone(), stock),
-        _ => ("amq.direct", "stocks", "stocks", FieldTable::default(), FieldTable::default()),
+        "direct" => ("amq.direct", "stocks", "stocks", FieldTable::default(), FieldTable::default()),
+        _ => {
+            eprintln!("usage: cargo run -p fairlead-tests --example stock_lines direct|topic|fanout|headers");
+            std::process::exit(2);
+        }
     };
 
     let connection = Connection::connect(&url, ConnectionProperties::default()).await?;

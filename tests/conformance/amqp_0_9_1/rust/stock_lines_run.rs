@@ -17,4 +17,12 @@ async fn five_stock_lines() {
         assert_eq!(String::from_utf8_lossy(&output.stdout), LINES, "{kind}: {output:?}");
         assert!(output.status.success());
     }
+    for words in [&[][..], &["sideways"]] {
+        let output = Command::new(&program).args(words).output().unwrap();
+        let usage = "usage: cargo run -p fairlead-tests --example stock_lines direct|topic|fanout|headers\n";
+        assert_eq!(
+            (String::from_utf8_lossy(&output.stderr).as_ref(), output.status.code()),
+            (usage, Some(2))
+        );
+    }
 }

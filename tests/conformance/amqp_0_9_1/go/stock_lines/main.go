@@ -33,11 +33,19 @@ var routes = map[string]route{
 }
 
 func main() {
+	through, known := route{}, false
+	if len(os.Args) == 2 {
+		through, known = routes[os.Args[1]]
+	}
+	if !known {
+		fmt.Fprintln(os.Stderr, "usage: go run ./stock_lines direct|topic|fanout|headers")
+		os.Exit(2)
+	}
 	url := os.Getenv("AMQP_URL")
 	if url == "" {
 		url = "amqp://guest:guest@127.0.0.1:5672/%2f"
 	}
-	if err := run(url, routes[os.Args[1]]); err != nil {
+	if err := run(url, through); err != nil {
 		log.Fatal(err)
 	}
 }
