@@ -67,7 +67,10 @@ impl StartError {
     pub fn is_of_the_configuration(&self) -> bool {
         match self {
             StartError::Settings(_) => true,
-            StartError::System(_) | StartError::DataFolder { .. } | StartError::Listener { .. } => false,
+            StartError::System(_)
+            | StartError::Randomness(_)
+            | StartError::DataFolder { .. }
+            | StartError::Listener { .. } => false,
         }
     }
 }
