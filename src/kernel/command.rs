@@ -160,10 +160,20 @@ pub enum Apply {
 pub trait CommandLog {
     /// Whether commands are kept at all. When not, a message that goes straight through a queue needs
     /// no command.
-    const RECORDS: bool = true;
+    #[inline]
+    fn records(&self) -> bool {
+        true
+    }
 
     /// Take a command; it is borrowed, so a log encodes or copies it.
     fn record(&mut self, queue: QueueId, command: &Command<'_>) -> Apply;
+
+    /// Where in the store the messages of the command recorded last are, one for each of its entries in order, 0
+    /// for one that is not there; or nothing, if none is. Asked for when that command is applied at once.
+    #[inline]
+    fn positions(&self) -> &[u64] {
+        &[]
+    }
 }
 
 /// The log of a queue that lives in memory only.
@@ -171,7 +181,10 @@ pub trait CommandLog {
 pub struct NoLog;
 
 impl CommandLog for NoLog {
-    const RECORDS: bool = false;
+    #[inline]
+    fn records(&self) -> bool {
+        false
+    }
 
     #[inline]
     fn record(&mut self, _queue: QueueId, _command: &Command<'_>) -> Apply {

@@ -74,16 +74,24 @@ pub(super) struct Contents {
     pub(super) leaving: Volume,
     /// Living entries with an expiry.
     pub(super) expiring: u64,
+    /// Where in the store messages are that went since this was asked for.
+    pub(super) released: Vec<u64>,
     /// Bytes of shared messages, each counted in full.
     shared_bytes: usize,
 }
 
 impl Contents {
     /// Add new entries behind all of their levels, the first under that sequence, which is higher than any
-    /// before; returns the sequence behind the last.
+    /// before; returns the sequence behind the last. `positions` are where they are in the store, or empty.
     #[inline]
-    pub(super) fn enqueue(&mut self, first: Sequence, entries: &[NewEntry<'_>]) -> Sequence {
+    pub(super) fn enqueue(
+        &mut self,
+        first: Sequence,
+        entries: &[NewEntry<'_>],
+        positions: &[u64],
+    ) -> Sequence {
         let mut sequence = first;
+        let mut positions = positions.iter();
         let mut bytes = 0;
         let mut label = None;
         let mut before: Option<&MessageView<'_>> = None;
@@ -103,6 +111,7 @@ impl Contents {
                     handle,
                     sequence,
                     expires: entry.expires,
+                    position: positions.next().copied().unwrap_or(0),
                     body_length,
                     delivery_count: 0,
                     priority: entry.priority,
@@ -267,7 +276,7 @@ impl Contents {
     pub(super) fn remove(&mut self, ids: &[SequenceRange], wanted: u8) -> u64 {
         let mut dead = Dead::default();
         let mut removed = 0;
-        let Contents { lanes, chunks, ready, unsettled, leaving, expiring, shared_bytes } = self;
+        let Contents { lanes, chunks, ready, unsettled, leaving, expiring, released, shared_bytes } = self;
         for lane in lanes {
             for range in ids {
                 lane.remove(*range, wanted, |entry, handle| {
@@ -281,6 +290,9 @@ impl Contents {
                     };
                     volume.remove(entry.body_length);
                     *expiring -= u64::from(entry.expires.0 != 0);
+                    if entry.position != 0 {
+                        released.push(entry.position);
+                    }
                     match handle {
                         Handle::Inline { chunk, .. } if chunk == dead.chunk => dead.messages += 1,
                         Handle::Inline { chunk, .. } => {
@@ -299,7 +311,9 @@ impl Contents {
 
     /// The message is in the store: let go of it here.
     pub(super) fn page_out(&mut self, spot: Spot, digest: u32, position: u64) {
-        let handle = std::mem::replace(&mut self.at_mut(spot).handle, Handle::Stored { digest, position });
+        let entry = self.at_mut(spot);
+        entry.position = position;
+        let handle = std::mem::replace(&mut entry.handle, Handle::Stored { digest });
         match handle {
             Handle::Inline { chunk, .. } => self.chunks.release(chunk, 1),
             Handle::Shared(message) => self.shared_bytes -= shared_size(&message),
@@ -326,6 +340,7 @@ impl Contents {
         if self.is_empty() {
             self.chunks.trim();
             self.lanes = Vec::new();
+            self.released.shrink_to(0);
         }
     }
 
@@ -334,6 +349,7 @@ impl Contents {
         self.lanes.capacity() * size_of::<Lane>()
             + self.lanes.iter().map(Lane::memory).sum::<usize>()
             + self.chunks.memory()
+            + self.released.capacity() * size_of::<u64>()
             + self.shared_bytes
     }
 

@@ -150,7 +150,7 @@ impl Queue {
         entries: &[NewEntry<'_>],
         turn: &mut Turn<'_, L, W>,
     ) -> usize {
-        if L::RECORDS
+        if turn.log.records()
             || self.state.contents.ready.messages > 0
             || !self.consumers.browsers.is_empty()
             || self.is_choosy()
@@ -244,11 +244,10 @@ impl Queue {
     /// Ask for a stored message, once.
     pub(super) fn want(&mut self, spot: Spot, effects: &mut Effects) {
         let entry = self.state.contents.at_mut(spot);
-        if let Handle::Stored { position, .. } = entry.handle
-            && !entry.has(FETCHING)
-        {
+        if matches!(entry.handle, Handle::Stored { .. }) && !entry.has(FETCHING) {
             entry.flags |= FETCHING;
-            effects.fetches.push(Fetch { sequence: entry.sequence, position, length: entry.body_length });
+            let Entry { sequence, position, body_length: length, .. } = *entry;
+            effects.fetches.push(Fetch { sequence, position, length });
         }
     }
 

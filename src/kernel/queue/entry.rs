@@ -1,4 +1,4 @@
-//! One message in a queue: 40 bytes, whatever the message.
+//! One message in a queue: 48 bytes, whatever the message.
 
 use crate::ids::{Sequence, Time};
 use crate::message::Message;
@@ -20,8 +20,6 @@ pub(super) enum Handle {
     Stored {
         /// Digest of the message, which the state hash needs.
         digest: u32,
-        /// Where in the store.
-        position: u64,
     },
     /// The entry is dead.
     Gone,
@@ -46,6 +44,8 @@ pub(super) struct Entry {
     pub(super) sequence: Sequence,
     /// `Time(0)` is never.
     pub(super) expires: Time,
+    /// Where its message is in the store; 0 is nowhere.
+    pub(super) position: u64,
     /// Length of the message's body.
     pub(super) body_length: u32,
     /// Failed deliveries.

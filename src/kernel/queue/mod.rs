@@ -290,8 +290,9 @@ impl Queue {
     }
 
     /// Apply a command of the log. Total and deterministic; what it names and the queue does not have is
-    /// passed over. A leader calls [`Queue::tick`] after it, so that what has become ready is dispatched.
-    pub fn apply(&mut self, command: &Command<'_>) {
+    /// passed over. `positions` are where its entries are in the store, in order, or empty. A leader calls
+    /// [`Queue::tick`] after it, so that what has become ready is dispatched.
+    pub fn apply(&mut self, command: &Command<'_>, positions: &[u64]) {
         let before = self.state.next;
         match command {
             Command::Settle { ids, .. } | Command::Drop { ids, .. } => self.forget(ids),
@@ -316,7 +317,7 @@ impl Queue {
             | Command::TxPart { .. }
             | Command::TxRollback { .. } => {}
         }
-        self.state.apply(command);
+        self.state.apply(command, positions);
         self.proposed = self.proposed.max(self.state.next);
         self.index_keys((before.0..self.state.next.0).map(Sequence));
     }
@@ -336,8 +337,13 @@ impl Queue {
     #[inline]
     fn commit<L: CommandLog, W>(&mut self, command: &Command<'_>, turn: &mut Turn<'_, L, W>) {
         if turn.log.record(self.id, command) == Apply::Now {
-            self.apply(command);
+            self.apply(command, turn.log.positions());
         }
+    }
+
+    /// Where in the store messages are that nobody needs any more, since this was asked for last.
+    pub fn take_released(&mut self) -> std::vec::Drain<'_, u64> {
+        self.state.contents.released.drain(..)
     }
 
     fn alive(&self) -> Result<(), Gone> {

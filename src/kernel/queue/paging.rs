@@ -1,6 +1,5 @@
 //! Messages that lie only in the store: asked for by [`crate::effect::Fetch`], answered here.
-//!
-//! No store exists yet; the seam does, so that dispatch never assumes that a message is in memory.
+//! Dispatch never assumes that a message is in memory.
 
 use super::entry::{ACQUIRED, Handle, LEAVING};
 use super::{Gone, Queue, SharedWindows, Turn};
@@ -50,20 +49,21 @@ impl Queue {
         Ok(())
     }
 
-    /// The store has moved messages: sequence, old and new position. An entry whose position is not the old
-    /// one has been moved or loaded since.
+    /// The store has copied messages: sequence, old and new position. Which of both nobody needs any more is among
+    /// [`Queue::take_released`] then: the new one, if the entry has gone meanwhile or was moved by somebody else.
     ///
     /// # Errors
     /// [`Gone`] after its deletion.
     pub fn relocated(&mut self, moves: &[(Sequence, u64, u64)]) -> Result<(), Gone> {
         self.alive()?;
         for &(sequence, from, to) in moves {
-            if let Some(spot) = self.state.contents.find(sequence)
-                && let Handle::Stored { position, .. } = &mut self.state.contents.at_mut(spot).handle
-                && *position == from
-            {
-                *position = to;
-            }
+            let spot = self.state.contents.find(sequence);
+            let entry = spot.map(|spot| self.state.contents.at_mut(spot));
+            let unneeded = match entry {
+                Some(entry) if entry.position == from => std::mem::replace(&mut entry.position, to),
+                _ => to,
+            };
+            self.state.contents.released.push(unneeded);
         }
         Ok(())
     }

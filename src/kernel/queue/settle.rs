@@ -63,7 +63,7 @@ impl Queue {
         for &(sequence, _) in deliveries.iter().filter(|(sequence, _)| sequence.0 & BROWSED == 0) {
             push_sequence(&mut turn.effects.scratch.accepted, sequence);
         }
-        if !L::RECORDS && self.keys.is_none() {
+        if !turn.log.records() && self.keys.is_none() {
             // Nobody is to be told which: what is held goes in one walk.
             let ids = &mut turn.effects.scratch.accepted;
             self.counters.accepted += self.state.contents.remove(ids, ACQUIRED);

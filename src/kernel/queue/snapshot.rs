@@ -13,12 +13,10 @@ use std::sync::Arc;
 pub enum SavedMessage {
     /// Here.
     Here(Arc<Message>),
-    /// In the store.
+    /// In the store only.
     Stored {
         /// Digest of the message.
         digest: u32,
-        /// Where in the store.
-        position: u64,
         /// Length of its body.
         length: u32,
     },
@@ -37,6 +35,8 @@ pub struct SavedEntry {
     pub delivery_count: u16,
     /// It may have been delivered before.
     pub redelivered: bool,
+    /// Where its message is in the store; 0 is nowhere.
+    pub position: u64,
     /// Its message.
     pub message: SavedMessage,
 }
@@ -67,12 +67,13 @@ impl Queue {
             priority: entry.priority,
             delivery_count: entry.delivery_count,
             redelivered: entry.has(REDELIVERED),
+            position: entry.position,
             message: match (&entry.handle, view(&contents.chunks, entry)) {
                 (_, Some(message)) => SavedMessage::Here(message.to_shared()),
-                (Handle::Stored { digest, position }, None) => {
-                    SavedMessage::Stored { digest: *digest, position: *position, length: entry.body_length }
+                (Handle::Stored { digest }, None) => {
+                    SavedMessage::Stored { digest: *digest, length: entry.body_length }
                 }
-                (_, None) => SavedMessage::Stored { digest: 0, position: 0, length: 0 },
+                (_, None) => SavedMessage::Stored { digest: 0, length: 0 },
             },
         });
         Snapshot {
@@ -100,6 +101,7 @@ impl Queue {
                 handle,
                 sequence: saved.sequence,
                 expires: saved.expires,
+                position: saved.position,
                 body_length,
                 delivery_count: saved.delivery_count,
                 priority: saved.priority,
@@ -110,8 +112,8 @@ impl Queue {
                 SavedMessage::Here(message) => {
                     contents.put_back(entry(Handle::Gone, 0), Some(&Message::view(message)));
                 }
-                SavedMessage::Stored { digest, position, length } => {
-                    let handle = Handle::Stored { digest: *digest, position: *position };
+                SavedMessage::Stored { digest, length } => {
+                    let handle = Handle::Stored { digest: *digest };
                     contents.put_back(entry(handle, *length), None);
                 }
             }

@@ -5,6 +5,7 @@
 
 use super::contents::{Contents, Spot, view};
 use super::entry::{ACQUIRED, Entry, Handle, REDELIVERED};
+use super::lane::Lane;
 use crate::command::{Command, NewEntry, RecordedEntry, SequenceRange};
 use crate::ids::{Sequence, Time};
 use crate::message::{Body, DeathReason, MessageView};
@@ -17,6 +18,8 @@ use xxhash_rust::xxh3::Xxh3;
 pub struct Part {
     /// To be enqueued.
     pub entries: Vec<RecordedEntry>,
+    /// Where each of them is in the store; 0 is nowhere.
+    pub positions: Vec<u64>,
     /// To be settled as accepted.
     pub accepted: Vec<SequenceRange>,
 }
@@ -44,12 +47,12 @@ impl State {
         }
     }
 
-    pub(super) fn apply(&mut self, command: &Command<'_>) {
+    pub(super) fn apply(&mut self, command: &Command<'_>, positions: &[u64]) {
         if self.deleted {
             return;
         }
         match *command {
-            Command::Enqueue { first, entries } => self.enqueue(first, entries),
+            Command::Enqueue { first, entries } => self.enqueue(first, entries, positions),
             Command::Settle { ids, .. } | Command::Drop { ids, .. } => self.remove(ids),
             Command::Requeue { ids, delivered } => {
                 self.for_each(ids, |contents, spot| {
@@ -63,32 +66,42 @@ impl State {
             }
             Command::Configure { limits } => self.limits.clone_from(limits),
             Command::Delete => {
+                let mut released = std::mem::take(&mut self.contents.released);
+                let stored = self.contents.lanes.iter().flat_map(Lane::iter).map(|entry| entry.position);
+                let held = self.parts.values().flat_map(|part| &part.positions).copied();
+                released.extend(stored.chain(held).filter(|position| *position != 0));
                 *self = State { next: self.next, deleted: true, ..State::new(&self.limits) };
+                self.contents.released = released;
             }
             Command::TxPart { transaction, entries, accepted } => {
-                let part = self
-                    .parts
-                    .entry(transaction)
-                    .or_insert_with(|| Part { entries: Vec::new(), accepted: Vec::new() });
+                let part = self.parts.entry(transaction).or_insert_with(|| Part {
+                    entries: Vec::new(),
+                    positions: Vec::new(),
+                    accepted: Vec::new(),
+                });
                 part.entries.extend(entries.iter().map(RecordedEntry::from));
+                part.positions.extend_from_slice(positions);
+                part.positions.resize(part.entries.len(), 0);
                 part.accepted.extend_from_slice(accepted);
             }
             Command::TxCommit { transaction, first } => {
                 if let Some(part) = self.parts.remove(&transaction) {
                     let entries: Vec<_> = part.entries.iter().map(RecordedEntry::view).collect();
-                    self.enqueue(first, &entries);
+                    self.enqueue(first, &entries, &part.positions);
                     self.remove(&part.accepted);
                 }
             }
             Command::TxRollback { transaction } => {
-                self.parts.remove(&transaction);
+                let positions =
+                    self.parts.remove(&transaction).map(|part| part.positions).unwrap_or_default();
+                self.contents.released.extend(positions.into_iter().filter(|position| *position != 0));
             }
         }
     }
 
     #[inline]
-    fn enqueue(&mut self, first: Sequence, entries: &[NewEntry<'_>]) {
-        self.next = self.contents.enqueue(first.max(self.next), entries);
+    fn enqueue(&mut self, first: Sequence, entries: &[NewEntry<'_>], positions: &[u64]) {
+        self.next = self.contents.enqueue(first.max(self.next), entries, positions);
     }
 
     fn remove(&mut self, ids: &[SequenceRange]) {
@@ -148,7 +161,7 @@ impl State {
     /// Digest of an entry's message, wherever it lies.
     pub(super) fn digest(&self, entry: &Entry) -> u32 {
         match entry.handle {
-            Handle::Stored { digest, .. } => digest,
+            Handle::Stored { digest } => digest,
             _ => view(&self.contents.chunks, entry).map_or(0, |message| message_digest(&message)),
         }
     }

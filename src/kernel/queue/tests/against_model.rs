@@ -265,7 +265,7 @@ impl Pair<MemoryLog> {
             }
             done += pending.len();
             for command in &pending {
-                command.with(|command| self.bench.queue.apply(command));
+                command.with(|command| self.bench.queue.apply(command, &[]));
             }
             self.bench.tick();
         }
@@ -275,13 +275,13 @@ impl Pair<MemoryLog> {
 
 fn replay(settings: &QueueSettings, commands: &[RecordedCommand]) -> Queue {
     let mut queue = Queue::new(QueueId(7), "q".into(), settings, &settings.limits, READERS, START);
-    commands.iter().for_each(|command| command.with(|command| queue.apply(command)));
+    commands.iter().for_each(|command| command.with(|command| queue.apply(command, &[])));
     queue
 }
 
 fn restore(settings: &QueueSettings, snapshot: &Snapshot, tail: &[RecordedCommand]) -> Queue {
     let mut queue = Queue::restore(QueueId(7), "q".into(), settings, READERS, snapshot, START);
-    tail.iter().for_each(|command| command.with(|command| queue.apply(command)));
+    tail.iter().for_each(|command| command.with(|command| queue.apply(command, &[])));
     queue
 }
 

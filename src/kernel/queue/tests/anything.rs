@@ -393,7 +393,7 @@ impl World {
         }
         let mut whole =
             Queue::new(QueueId(7), "q".into(), &self.settings, &self.settings.limits, READERS, START);
-        self.bench.log.commands.iter().for_each(|command| command.with(|command| whole.apply(command)));
+        self.bench.log.commands.iter().for_each(|command| command.with(|command| whole.apply(command, &[])));
         assert_eq!(whole.state_hash(), queue.state_hash(), "the log tells another state after {op:?}");
     }
 }

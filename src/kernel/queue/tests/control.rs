@@ -47,7 +47,7 @@ fn a_deletion_decided_but_not_applied_is_one_all_the_same() {
     assert_eq!(bench.step(|queue, turn| queue.publish(&mut [entry("late")], turn)), Err(Gone));
     assert!(!bench.queue.snapshot().deleted);
     let command = bench.log.commands[0].clone();
-    command.with(|command| bench.queue.apply(command));
+    command.with(|command| bench.queue.apply(command, &[]));
     assert!(bench.queue.snapshot().deleted);
 }
 

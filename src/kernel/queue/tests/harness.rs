@@ -48,12 +48,28 @@ pub(super) struct MemoryLog {
     pub(super) commands: Vec<RecordedCommand>,
     /// From which command on they wait to be applied by the test, if they do.
     pub(super) later: Option<usize>,
+    /// Whether messages are in a store: at 1, 2, 3, in the order in which they were recorded.
+    pub(super) stores: bool,
+    pub(super) stored: u64,
+    pub(super) positions: Vec<u64>,
 }
 
 impl CommandLog for MemoryLog {
     fn record(&mut self, _queue: QueueId, command: &Command<'_>) -> Apply {
         self.commands.push(command.into());
+        self.positions.clear();
+        if let (true, Command::Enqueue { entries, .. } | Command::TxPart { entries, .. }) =
+            (self.stores, command)
+        {
+            let first = self.stored + 1;
+            self.stored += entries.len() as u64;
+            self.positions.extend(first..=self.stored);
+        }
         if self.later.is_some() { Apply::Later } else { Apply::Now }
+    }
+
+    fn positions(&self) -> &[u64] {
+        &self.positions
     }
 }
 

@@ -5,12 +5,58 @@ use crate::effect::Fetch;
 use crate::ids::{QueueId, Sequence, SessionId};
 use crate::message::{DeathReason, MessageView};
 use crate::queue::{Got, Queue, SavedMessage};
+use crate::session::Outcome;
 use crate::settings::{ConsumerSettings, Limits, QueueSettings};
 
 fn load(bench: &mut Bench, messages: &[(u64, &str)]) {
     let messages: Vec<(Sequence, MessageView<'_>)> =
         messages.iter().map(|(sequence, body)| (Sequence(*sequence), message("", body))).collect();
     bench.step(|queue, turn| queue.loaded(&messages, turn)).expect("it exists");
+}
+
+fn released(bench: &mut Bench) -> Vec<u64> {
+    bench.queue.take_released().collect()
+}
+
+/// A queue whose log stores messages.
+fn stored() -> Bench {
+    let mut bench = Bench::plain();
+    bench.log.stores = true;
+    bench
+}
+
+#[test]
+fn what_leaves_a_queue_is_released_in_the_store() {
+    let mut bench = stored();
+    bench.publish_bodies(&["a", "b", "c", "d", "e"]);
+    bench.attach(1, &acking(2)).expect("nobody is there");
+    assert_eq!(released(&mut bench), []);
+    assert_eq!(bench.bodies(), ["a", "b"]);
+    bench.settle(1, "a", Outcome::Accepted);
+    assert_eq!(released(&mut bench), [1]);
+    let mark = bench.queue.next_sequence();
+    bench.step(|queue, turn| queue.purge(mark, turn)).expect("it exists");
+    assert_eq!(released(&mut bench), [4, 5], "two are held");
+    bench.step(|queue, turn| queue.delete(false, false, turn)).expect("nothing is against it");
+    assert_eq!(released(&mut bench), [2, 3]);
+}
+
+#[test]
+fn a_transactions_messages_are_in_the_store_from_its_preparation() {
+    let mut bench = stored();
+    for (transaction, bodies) in [(1, ["a", "b"]), (2, ["c", "d"]), (3, ["e", "f"])] {
+        let mut entries = bodies.map(entry);
+        bench
+            .step(|queue, turn| queue.prepare_transaction(transaction, &mut entries, Vec::new(), turn))
+            .expect("there is room");
+    }
+    bench.step(|queue, turn| queue.commit_transaction(2, turn)).expect("it exists");
+    bench.step(|queue, turn| queue.roll_back_transaction(1, turn)).expect("it exists");
+    assert_eq!(released(&mut bench), [1, 2], "what was rolled back");
+    let positions: Vec<u64> = bench.queue.snapshot().entries.iter().map(|saved| saved.position).collect();
+    assert_eq!(positions, [3, 4]);
+    bench.step(|queue, turn| queue.delete(false, false, turn)).expect("nothing is against it");
+    assert_eq!(released(&mut bench), [3, 4, 5, 6], "what was committed, and what waited for it");
 }
 
 #[test]
@@ -53,12 +99,10 @@ fn the_state_is_the_same_wherever_a_message_lies() {
     let positions: Vec<_> = snapshot
         .entries
         .iter()
-        .filter_map(|saved| match saved.message {
-            SavedMessage::Stored { position, .. } => Some(position),
-            SavedMessage::Here(_) => None,
-        })
+        .filter_map(|saved| matches!(saved.message, SavedMessage::Stored { .. }).then_some(saved.position))
         .collect();
     assert_eq!(positions, [99, 20], "only what was where it was said to be has moved");
+    assert_eq!(released(&mut bench), [10, 98], "the old place, and the copy that was in vain");
     let restored = Queue::restore(QueueId(7), "q".into(), &settings, READERS, &snapshot, START);
     assert_eq!(restored.state_hash(), hash);
     assert_eq!(restored.ready(), bench.queue.ready());

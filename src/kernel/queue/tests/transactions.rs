@@ -119,7 +119,7 @@ fn replay_drops_parts_without_a_commit() {
     commit(&mut bench, 2);
     let replay = |commands: &[RecordedCommand]| {
         let mut queue = Queue::new(QueueId(7), "q".into(), &settings, &settings.limits, READERS, START);
-        commands.iter().for_each(|command| command.with(|command| queue.apply(command)));
+        commands.iter().for_each(|command| command.with(|command| queue.apply(command, &[])));
         queue
     };
     let whole = replay(&bench.log.commands);
@@ -127,6 +127,6 @@ fn replay_drops_parts_without_a_commit() {
     assert_eq!(whole.snapshot().parts.len(), 1, "the open part is in the snapshot");
     let snapshot = replay(&bench.log.commands[..2]).snapshot();
     let mut restored = Queue::restore(QueueId(7), "q".into(), &settings, READERS, &snapshot, START);
-    bench.log.commands[2].with(|command| restored.apply(command));
+    bench.log.commands[2].with(|command| restored.apply(command, &[]));
     assert_eq!(restored.state_hash(), whole.state_hash());
 }
