@@ -1,0 +1,314 @@
+//! The journal's face: append, ask what is durable, read, release. Everything here may be called from any thread; the
+//! disk is met only by `read`, and by the writer and the keeper, which have files of their own.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex, RwLock};
+
+use crate::backend::Backend;
+use crate::batch::Part;
+use crate::error::{Error, ReadError, Refused};
+use crate::format::{Class, RecordHeader};
+use crate::ids::{Kind, Position, SegmentId, StreamId};
+use crate::intake::Intake;
+use crate::keeper::Stock;
+use crate::options::Options;
+use crate::root::Root;
+use crate::scan::Reader;
+use crate::segments::{LiveCounts, State, Table};
+use crate::statistics::{Measured, Statistics};
+
+/// What the journal tells whoever opened it. The calls come from the writer's and the keeper's threads and must be
+/// short; the journal holds no lock meanwhile.
+pub trait Events: Send + Sync {
+    /// Every record before this position is on disk. The positions only grow.
+    fn durable(&self, before: Position);
+
+    /// A write or a sync failed. Nothing becomes durable after this; the process should end with a clear line.
+    fn fatal(&self, error: &Error);
+
+    /// Room on the disk changed.
+    fn space(&self, _space: Space) {}
+
+    /// The keeper could not prepare or remove a file, for another reason than space. It tries again.
+    fn trouble(&self, _error: &Error) {}
+}
+
+/// Room on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Space {
+    /// Enough.
+    Enough,
+    /// Less than [`Options::low_below`] is free.
+    Low,
+    /// The next segment cannot be had: what can be refused is.
+    Full,
+}
+
+/// Whether a record must be taken when the disk is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// It adds to what is kept: refused when there is no room.
+    Refusable,
+    /// It is small, and frees or preserves what is kept already: taken out of the reserve.
+    Essential,
+}
+
+/// What a record is, besides its payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Whose it is.
+    pub stream: StreamId,
+    /// What it is to its owner.
+    pub kind: Kind,
+    /// Whether it keeps its segment until it is released.
+    pub live: bool,
+    /// Whether it may be refused.
+    pub need: Need,
+}
+
+/// An open journal. Clones are the same one.
+#[derive(Clone)]
+pub struct Journal {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What the face, the writer and the keeper share.
+pub(crate) struct Shared {
+    pub options: Options,
+    pub backend: Arc<dyn Backend>,
+    pub events: Box<dyn Events>,
+    pub intake: Mutex<Intake>,
+    /// The writer waits here for something to write.
+    pub work: Condvar,
+    pub table: Arc<RwLock<Table>>,
+    pub stock: Mutex<Stock>,
+    /// The keeper waits here for something to do.
+    pub upkeep: Condvar,
+    pub upkeep_wanted: Mutex<bool>,
+    /// Everything before it is on disk.
+    pub durable: AtomicU64,
+    /// What the intake will give out next, for readers without its lock.
+    pub next: AtomicU64,
+    /// No record before it needs to be replayed.
+    pub covered: AtomicU64,
+    /// The newest durable root.
+    pub root: Mutex<Arc<Root>>,
+    /// Whether a checkpoint is being made or its root on the way to the disk.
+    pub checkpointing: AtomicBool,
+    /// Copies that are being made: no segment goes meanwhile.
+    pub copies: AtomicU64,
+    /// Whether the writer waits for room.
+    pub blocked: AtomicBool,
+    pub space: AtomicU8,
+    pub failed: AtomicBool,
+    pub closed: AtomicBool,
+    pub measured: Mutex<Measured>,
+    pub _lock: Box<dyn Send + Sync>,
+}
+
+impl Shared {
+    pub fn space(&self) -> Space {
+        match self.space.load(Ordering::Acquire) {
+            0 => Space::Enough,
+            1 => Space::Low,
+            _ => Space::Full,
+        }
+    }
+
+    pub fn set_space(&self, space: Space) {
+        let code = match space {
+            Space::Enough => 0,
+            Space::Low => 1,
+            Space::Full => 2,
+        };
+        if self.space.swap(code, Ordering::AcqRel) != code {
+            self.events.space(space);
+        }
+    }
+
+    pub fn fail(&self, error: &Error) {
+        if !self.failed.swap(true, Ordering::AcqRel) {
+            self.events.fatal(error);
+        }
+    }
+
+    pub fn want_upkeep(&self) {
+        *self.upkeep_wanted.lock() = true;
+        self.upkeep.notify_one();
+    }
+
+    /// Append a record of any class.
+    pub fn append(
+        &self,
+        class: Class,
+        record: Record,
+        parts: &[Part<'_>],
+        root: Option<&mut dyn FnMut(Position) -> Arc<Root>>,
+    ) -> Result<Position, Refused> {
+        let length = parts.iter().map(|part| part.bytes().len()).sum();
+        let limit = self.options.record_most;
+        let payload_length =
+            u32::try_from(length).ok().filter(|_| length <= limit).ok_or(Refused::TooLarge { length, limit })?;
+        let checksum = parts.iter().fold(0, |checksum, part| crc32c::crc32c_append(checksum, part.bytes()));
+        if self.failed.load(Ordering::Relaxed) {
+            return Err(Refused::Failed);
+        }
+        let header = RecordHeader {
+            length: payload_length,
+            position: 0,
+            stream: record.stream.0,
+            epoch: 0,
+            kind: record.kind.0,
+            live: record.live,
+            class,
+        };
+        let mut intake = self.intake.lock();
+        intake.check_open()?;
+        if record.need == Need::Refusable {
+            if self.space() == Space::Full {
+                return Err(Refused::Full);
+            }
+            let (pending, limit) = (intake.pending(), self.options.pending_most);
+            if pending > limit {
+                return Err(Refused::Busy { pending, limit });
+            }
+        }
+        let position = intake.push(header, checksum, parts, &self.table);
+        if class != Class::Owner {
+            self.table.read().pin(position.0);
+        }
+        if let Some(root) = root {
+            intake.set_root(root(position));
+        }
+        self.next.store(intake.next(), Ordering::Release);
+        if std::mem::take(&mut intake.writer_sleeps) {
+            self.work.notify_one();
+        }
+        Ok(position)
+    }
+}
+
+impl Journal {
+    /// Append a record, and have its position at once. It is durable when [`Journal::durable`] is beyond that. Never
+    /// waits for the disk. Call it while holding what orders the records of the stream: it takes a short lock that
+    /// takes no other of yours.
+    ///
+    /// # Errors
+    /// When the record is too large, when there is no room for what can be refused, or when the journal has failed or
+    /// is closed. Nothing was appended then.
+    pub fn append(&self, record: Record, parts: &[Part<'_>]) -> Result<Position, Refused> {
+        self.shared.append(Class::Owner, record, parts, None)
+    }
+
+    /// Every record before this position is on disk.
+    #[must_use]
+    pub fn durable(&self) -> Position {
+        Position(self.shared.durable.load(Ordering::Acquire))
+    }
+
+    /// Every record appended from now on is at or after this position.
+    #[must_use]
+    pub fn next(&self) -> Position {
+        Position(self.shared.next.load(Ordering::Acquire))
+    }
+
+    /// Bytes that are appended and not durable.
+    #[must_use]
+    pub fn pending(&self) -> u64 {
+        self.shared.intake.lock().pending()
+    }
+
+    /// Room on the disk.
+    #[must_use]
+    pub fn space(&self) -> Space {
+        self.shared.space()
+    }
+
+    /// The payload of a record, its checksum verified. What is not on disk yet comes out of memory; the rest is a
+    /// blocking read, for a thread that may block.
+    ///
+    /// # Errors
+    /// When the disk fails, the record is damaged, or the position is none of a record. Only this read has failed.
+    pub fn read(&self, position: Position) -> Result<Bytes, ReadError> {
+        let at = position.0;
+        if at >= self.shared.durable.load(Ordering::Acquire)
+            && let Some(payload) = self.shared.intake.lock().read(at)
+        {
+            return Ok(payload);
+        }
+        let (segment, file) = {
+            let table = self.shared.table.read();
+            let segment = table.find(at).cloned().ok_or(ReadError::NotFound(position))?;
+            let file = segment.file.clone().ok_or(ReadError::NotFound(position))?;
+            (segment, file)
+        };
+        let name = segment.name();
+        let mut reader = Reader::for_one_record(file, name.clone(), segment.first, segment.first + segment.size);
+        let found = reader.record(at).map_err(|source| ReadError::Io { file: name.clone(), source })?;
+        match found {
+            Ok((_, payload)) => Ok(Bytes::copy_from_slice(payload)),
+            Err(fault) => Err(ReadError::Corrupt {
+                file: name,
+                offset: at - segment.first,
+                expected: fault.to_string(),
+            }),
+        }
+    }
+
+    /// A record that was appended as live is live no more. Call it when the record that says so (a settlement, a
+    /// copy elsewhere) has been appended: the segment goes only when that is durable.
+    ///
+    /// False when the segment has no live record, which is a fault of the caller's counting.
+    pub fn release(&self, position: Position) -> bool {
+        let table = self.shared.table.read();
+        let Some(segment) = table.find(position.0) else { return false };
+        let counts = &segment.counts;
+        counts.released_at.fetch_max(self.shared.next.load(Ordering::Acquire), Ordering::AcqRel);
+        let one_less = |live: u64| live.checked_sub(1);
+        let before = counts.live.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less);
+        let last = before == Ok(1) && segment.state == State::Sealed;
+        drop(table);
+        if last {
+            self.shared.want_upkeep();
+        }
+        before.is_ok()
+    }
+
+    /// The segment that a position is in.
+    #[must_use]
+    pub fn segment_of(&self, position: Position) -> Option<SegmentId> {
+        self.shared.table.read().find(position.0).map(|segment| segment.id)
+    }
+
+    /// Empty counts, for a stream's part in a checkpoint.
+    #[must_use]
+    pub fn live_counts(&self) -> LiveCounts {
+        LiveCounts::new(Arc::clone(&self.shared.table))
+    }
+
+    /// Take no more appends; the writer writes what is there, a last mark, and ends, the keeper too.
+    pub fn close(&self) {
+        self.shared.intake.lock().closing = true;
+        self.shared.closed.store(true, Ordering::Release);
+        self.shared.work.notify_all();
+        self.shared.want_upkeep();
+    }
+
+    /// What can be measured, now.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        Statistics::of(&self.shared)
+    }
+}
+
+/// Of a failed write: whether room on the disk would mend it.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
+}
