@@ -79,7 +79,9 @@ impl Chain {
             Ok(_) | Err(HeaderFault::None) => {
                 self.not_begun.insert(sequence, file);
             }
-            Err(HeaderFault::Version(found)) => return Err(Error::Version { file: name, found, known: VERSION }),
+            Err(HeaderFault::Version(found)) => {
+                return Err(Error::Version { file: name, found, known: VERSION });
+            }
         }
         Ok(())
     }
@@ -98,8 +100,8 @@ impl Chain {
         };
         for (sequence, file) in &self.not_begun {
             let needed = *sequence > after + 1 || (*sequence < after && self.is_needed(*sequence));
-            let lost = *sequence == after
-                && lost_its_header(Arc::clone(file), &file_name(*sequence), first, epoch)?;
+            let lost =
+                *sequence == after && lost_its_header(Arc::clone(file), &file_name(*sequence), first, epoch)?;
             if needed || lost {
                 return Err(damaged(*sequence));
             }
@@ -174,7 +176,11 @@ impl Chain {
         if self.links.last_key_value().is_some_and(|(last, _)| *last == sequence) {
             return self.tail.map(|tail| tail.end);
         }
-        self.root.segments.iter().find(|entry| entry.sequence == sequence && entry.end > 0).map(|entry| entry.end)
+        self.root
+            .segments
+            .iter()
+            .find(|entry| entry.sequence == sequence && entry.end > 0)
+            .map(|entry| entry.end)
     }
 
     /// The segments that replay goes through, in order.

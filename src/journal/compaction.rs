@@ -36,7 +36,8 @@ impl Journal {
     pub fn scan(&self, segment: SegmentId, mut visit: impl FnMut(Stored<'_>)) -> Result<(), ReadError> {
         let found = self.shared.table.read().by_id(segment).cloned();
         let sealed = found.filter(|segment| segment.state == State::Sealed);
-        let Some((segment, file)) = sealed.and_then(|segment| segment.file.clone().map(|file| (segment, file)))
+        let Some((segment, file)) =
+            sealed.and_then(|segment| segment.file.clone().map(|file| (segment, file)))
         else {
             return Err(ReadError::NotFound(Position(0)));
         };

@@ -221,8 +221,15 @@ impl BatchState {
         let mut bytes = [0; BATCH_HEADER];
         bytes[RECORD_HEADER..RECORD_HEADER + 8].copy_from_slice(&self.durable.to_le_bytes());
         bytes[RECORD_HEADER + 8..].copy_from_slice(&self.root.to_le_bytes());
-        let header =
-            RecordHeader { length: 16, position, stream: 0, epoch, kind: 0, live: false, class: Class::Batch };
+        let header = RecordHeader {
+            length: 16,
+            position,
+            stream: 0,
+            epoch,
+            kind: 0,
+            live: false,
+            class: Class::Batch,
+        };
         let header = header.encode(crc32c::crc32c(&bytes[RECORD_HEADER..]));
         bytes[..RECORD_HEADER].copy_from_slice(&header);
         bytes
@@ -289,7 +296,8 @@ impl SegmentHeader {
         if bytes.len() < SEGMENT_HEADER as usize || bytes[0..8] != MAGIC {
             return Err(HeaderFault::None);
         }
-        let checksum = crc32c::crc32c_append(crc32c::crc32c(&bytes[..12]), &bytes[16..SEGMENT_HEADER as usize]);
+        let checksum =
+            crc32c::crc32c_append(crc32c::crc32c(&bytes[..12]), &bytes[16..SEGMENT_HEADER as usize]);
         if checksum != u32_at(bytes, 12) {
             return Err(HeaderFault::None);
         }

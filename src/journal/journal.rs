@@ -151,8 +151,10 @@ impl Shared {
     ) -> Result<Position, Refused> {
         let length = parts.iter().map(|part| part.bytes().len()).sum();
         let limit = self.options.record_most;
-        let payload_length =
-            u32::try_from(length).ok().filter(|_| length <= limit).ok_or(Refused::TooLarge { length, limit })?;
+        let payload_length = u32::try_from(length)
+            .ok()
+            .filter(|_| length <= limit)
+            .ok_or(Refused::TooLarge { length, limit })?;
         let checksum = parts.iter().fold(0, |checksum, part| crc32c::crc32c_append(checksum, part.bytes()));
         if self.failed.load(Ordering::Relaxed) {
             return Err(Refused::Failed);
@@ -247,7 +249,8 @@ impl Journal {
             (segment, file)
         };
         let name = segment.name();
-        let mut reader = Reader::for_one_record(file, name.clone(), segment.first, segment.first + segment.size);
+        let mut reader =
+            Reader::for_one_record(file, name.clone(), segment.first, segment.first + segment.size);
         let found = reader.record(at).map_err(|source| ReadError::Io { file: name.clone(), source })?;
         match found {
             Ok((_, payload)) => Ok(Bytes::copy_from_slice(payload)),

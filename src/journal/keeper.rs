@@ -62,9 +62,10 @@ impl Stock {
             self.prepare(backend, options, sequence, size)?;
         }
         self.next_sequence = sequence + 1;
-        self.prepared.take().map(|prepared| prepared.file).ok_or_else(|| {
-            Error::io("preparing", &file_name(sequence))(io::ErrorKind::NotFound.into())
-        })
+        self.prepared
+            .take()
+            .map(|prepared| prepared.file)
+            .ok_or_else(|| Error::io("preparing", &file_name(sequence))(io::ErrorKind::NotFound.into()))
     }
 
     /// The file taken was not begun.
@@ -175,7 +176,10 @@ impl Keeper {
         let space = match prepared {
             Ok(()) if shared.blocked.load(Ordering::Acquire) => Space::Full,
             Ok(()) => {
-                let free = shared.backend.free_bytes().map_err(Error::io("asking for the space of", "the folder"))?;
+                let free = shared
+                    .backend
+                    .free_bytes()
+                    .map_err(Error::io("asking for the space of", "the folder"))?;
                 if free < shared.options.low_below { Space::Low } else { Space::Enough }
             }
             Err(Error::Io { source, .. }) if is_full(&source) => Space::Full,

@@ -9,8 +9,8 @@
 //! The journal knows bytes, streams and positions, and nothing of what they mean. The disk is a [`Backend`]; a clock
 //! is asked for statistics only. docs/journal-format.md has the bytes.
 
-mod batch;
 pub mod backend;
+mod batch;
 mod chain;
 mod checkpoint;
 mod compaction;

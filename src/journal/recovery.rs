@@ -199,11 +199,7 @@ fn rejected(position: u64) -> impl Fn(Rejected) -> Error {
 }
 
 /// Checkpoints, then records; then the counts that come out of it.
-fn give_back(
-    chain: &Chain,
-    table: &Arc<RwLock<Table>>,
-    replay: &mut dyn Replay,
-) -> Result<Recovered, Error> {
+fn give_back(chain: &Chain, table: &Arc<RwLock<Table>>, replay: &mut dyn Replay) -> Result<Recovered, Error> {
     let mut live = LiveCounts::new(Arc::clone(table));
     for (stream, checkpoint) in &chain.root.streams {
         checkpoint.live.iter().for_each(|(first, count)| live.add_to_segment(*first, *count));
@@ -213,8 +209,7 @@ fn give_back(
         }
     }
     let epoch = chain.tail.map_or(1, |tail| tail.epoch + 1);
-    let mut recovered =
-        Recovered { end: Position(0), epoch, records: 0, bytes: 0, took: Duration::ZERO };
+    let mut recovered = Recovered { end: Position(0), epoch, records: 0, bytes: 0, took: Duration::ZERO };
     let start = chain.root.replay_start();
     for link in chain.to_replay()? {
         let from = (start > link.header.first + SEGMENT_HEADER).then_some(start);
@@ -271,8 +266,10 @@ fn continue_at(chain: &Chain, options: &Options, table: &RwLock<Table>) -> (Curs
     let mut table = table.write();
     if let (Some((sequence, last)), Some(tail)) = (chain.links.last_key_value(), chain.tail) {
         let header = &last.header;
-        let counts = table.at_mut(header.first).map(|segment| Arc::clone(&segment.counts)).unwrap_or_default();
-        let cursor = Cursor { first: header.first, size: header.size, sequence: *sequence, next: tail.end, counts };
+        let counts =
+            table.at_mut(header.first).map(|segment| Arc::clone(&segment.counts)).unwrap_or_default();
+        let cursor =
+            Cursor { first: header.first, size: header.size, sequence: *sequence, next: tail.end, counts };
         let active = Active {
             first: header.first,
             sequence: *sequence,

@@ -168,7 +168,10 @@ mod tests {
         for length in 0..bytes.len() {
             assert_eq!(Root::decode(99, vec![5], &bytes[..length]), None, "of {length} bytes");
         }
-        assert_eq!((root.replay_start(), root.replay_from(StreamId(3)), root.replay_from(StreamId(8))), (0, 7, 50));
+        assert_eq!(
+            (root.replay_start(), root.replay_from(StreamId(3)), root.replay_from(StreamId(8))),
+            (0, 7, 50)
+        );
         assert_eq!(root.pins().collect::<Vec<_>>(), [99, 5, 1, 2]);
     }
 }

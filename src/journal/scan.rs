@@ -8,8 +8,8 @@ use std::sync::Arc;
 use crate::backend::{File, read_full};
 use crate::error::ReadError;
 use crate::format::{
-    ALIGNMENT, BATCH_HEADER, BATCH_MOST, BatchState, Class, Fault, RECORD_HEADER, RecordHeader, SEGMENT_HEADER,
-    decode_record, peek_length,
+    ALIGNMENT, BATCH_HEADER, BATCH_MOST, BatchState, Class, Fault, RECORD_HEADER, RecordHeader,
+    SEGMENT_HEADER, decode_record, peek_length,
 };
 
 /// Bytes read at a time on a walk.
@@ -183,12 +183,7 @@ pub fn walk<E: From<ReadError>>(
 ///
 /// # Errors
 /// The disk's.
-pub fn lost_its_header(
-    file: Arc<dyn File>,
-    name: &str,
-    first: u64,
-    epoch: u32,
-) -> Result<bool, ReadError> {
+pub fn lost_its_header(file: Arc<dyn File>, name: &str, first: u64, epoch: u32) -> Result<bool, ReadError> {
     let mut reader = Reader::new(file, name.to_owned(), first, u64::MAX);
     let io = reader.io();
     reader.was_durable(first + SEGMENT_HEADER, epoch).map_err(io)

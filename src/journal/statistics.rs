@@ -24,7 +24,8 @@ const SYNC_MOST: u64 = 600_000_000;
 const BATCH_MOST: u64 = 64 << 20;
 
 fn histogram(most: u64) -> Result<Histogram<u64>, Error> {
-    Histogram::new_with_max(most, 2).map_err(|error| Error::Options(format!("a histogram up to {most}: {error:?}")))
+    Histogram::new_with_max(most, 2)
+        .map_err(|error| Error::Options(format!("a histogram up to {most}: {error:?}")))
 }
 
 impl Measured {

@@ -84,9 +84,8 @@ fn a_failed_write_or_sync_ends_the_journal_and_what_was_confirmed_is_there() {
 
 #[test]
 fn a_disk_that_lies_about_a_sync_is_found_out() {
-    let found = (0..40).filter(|seed| {
-        run(*seed, 64 << 20, Faults { lying_sync: true, ..Faults::default() }).is_err()
-    });
+    let found = (0..40)
+        .filter(|seed| run(*seed, 64 << 20, Faults { lying_sync: true, ..Faults::default() }).is_err());
     let found = found.count();
     assert!(found > 30, "only {found} of 40 seeds saw that confirmed records were not on disk");
 }

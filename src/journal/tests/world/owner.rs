@@ -31,28 +31,28 @@ fn position_in(payload: &[u8]) -> Option<u64> {
 }
 
 impl Owner {
-    pub fn of(history: &[Operation]) -> Self {
+    pub fn of(history: &[Operation]) -> Result<Self, String> {
         let mut owner = Self::default();
-        history.iter().for_each(|operation| {
-            owner.apply(operation);
-        });
-        owner
+        history.iter().try_for_each(|operation| owner.apply(operation).map(drop))?;
+        Ok(owner)
     }
 
     /// Apply it; the position that it releases.
-    pub fn apply(&mut self, operation: &Operation) -> Option<u64> {
+    pub fn apply(&mut self, operation: &Operation) -> Result<Option<u64>, String> {
         let live = self.live.entry(operation.stream).or_default();
         let released = if operation.kind == ITEM { None } else { position_in(&operation.payload) };
         if operation.kind != SETTLED {
             live.insert(operation.position);
         }
-        if let Some(released) = released {
-            assert!(live.remove(&released), "what is released lives: {released}");
+        if let Some(released) = released
+            && !live.remove(&released)
+        {
+            return Err(format!("{} releases {released}, which does not live", operation.position));
         }
         if live.is_empty() {
             self.live.remove(&operation.stream);
         }
-        released
+        Ok(released)
     }
 
     /// What was replayed was appended so, in this order, and of each stream nothing is left out after its first.
@@ -90,7 +90,7 @@ impl Replay for Owner {
             kind: record.kind,
             payload: Bytes::copy_from_slice(record.payload),
         };
-        let released = self.apply(&operation);
+        let released = self.apply(&operation).map_err(Rejected)?;
         self.replayed.push(operation);
         match released {
             Some(released) if !live.release(Position(released), 1) => {
