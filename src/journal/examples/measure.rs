@@ -1,7 +1,7 @@
 //! The journal against the disk's own limit: records of 1 KB by one thread, so many at most unconfirmed; then the
 //! same bytes written and synced as many times by a plain loop. They take turns; medians are printed.
 //!
-//!     cargo run --release -p fairlead-journal --example measure -- FOLDER [ROUNDS]
+//!     cargo run --release -p fairlead-journal --example measure -- FOLDER [ROUNDS [WINDOW...]]
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -17,6 +17,10 @@ use fairlead_journal::{
 };
 
 const RECORD: usize = 1024;
+const RECORD_OF_ONE: Record =
+    Record { stream: StreamId(1), kind: Kind(1), live: true, need: Need::Refusable };
+/// Bytes between two checkpoints.
+const CHECKPOINT_EVERY: u64 = 64 << 20;
 const FOR: Duration = Duration::from_secs(3);
 
 #[derive(Clone)]
@@ -67,14 +71,14 @@ fn journal(folder: &Path, window: usize) -> Result<Run, Box<dyn std::error::Erro
         Journal::open(backend, Options::default(), Box::new(progress.clone()), &mut Nothing)?;
     keeper.step()?;
     let workers = [std::thread::spawn(move || writer.run()), std::thread::spawn(move || keeper.run())];
-    let record = Record { stream: StreamId(1), kind: Kind(1), live: true, need: Need::Refusable };
     let payload = [7; RECORD];
     let before = journal.statistics();
     let mut waiting = std::collections::VecDeque::with_capacity(window + 1);
-    let (began, mut waited, mut records) = (Instant::now(), Duration::ZERO, 0_u64);
+    let (mut covered, mut waited, mut records) = (0, Duration::ZERO, 0_u64);
+    let began = Instant::now();
     while began.elapsed() < FOR {
         while waiting.len() < window {
-            waiting.push_back(journal.append(record, &[Part::Slice(&payload)])?.0);
+            waiting.push_back(journal.append(RECORD_OF_ONE, &[Part::Slice(&payload)])?.0);
             records += 1;
         }
         let pause = Instant::now();
@@ -83,8 +87,16 @@ fn journal(folder: &Path, window: usize) -> Result<Run, Box<dyn std::error::Erro
             std::thread::park();
             durable = progress.durable.load(Ordering::Acquire);
         }
-        waiting.drain(..waiting.partition_point(|position| *position < durable));
         waited += pause.elapsed();
+        // As consumers would: segments are used again.
+        let confirmed = waiting.partition_point(|position| *position < durable);
+        waiting.drain(..confirmed).all(|position| journal.release(Position(position)));
+        if journal.next().0 > covered + CHECKPOINT_EVERY
+            && let Some(checkpoint) = journal.checkpoint()
+        {
+            covered = checkpoint.begin().0;
+            checkpoint.finish()?;
+        }
     }
     let elapsed = began.elapsed();
     journal.close();
@@ -99,6 +111,26 @@ fn journal(folder: &Path, window: usize) -> Result<Run, Box<dyn std::error::Erro
         syncs: after.syncs - before.syncs,
         append: (elapsed - waited).as_nanos() as f64 / records as f64,
     })
+}
+
+/// Nanoseconds of an append of 1 KB when nobody else runs: the writer is stepped in between.
+fn append_alone(folder: &Path) -> Result<f64, Box<dyn std::error::Error>> {
+    // Nothing of an earlier run: an error here is one of the next line.
+    let _ = std::fs::remove_dir_all(folder);
+    let progress = Progress { durable: Arc::default(), appender: std::thread::current() };
+    let mut opened =
+        Journal::open(Arc::new(Folder::new(folder)?), Options::default(), Box::new(progress), &mut Nothing)?;
+    let payload = [7; RECORD];
+    let mut rounds = Vec::new();
+    for _ in 0..31 {
+        let began = Instant::now();
+        for _ in 0..2000 {
+            opened.journal.append(RECORD_OF_ONE, &[Part::Slice(&payload)])?;
+        }
+        rounds.push(began.elapsed().as_nanos() as f64 / 2000.0);
+        opened.writer.step();
+    }
+    Ok(median(rounds))
 }
 
 /// The same bytes in as many equal writes, each followed by a sync, over zeros that were written before.
@@ -128,6 +160,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let folder = arguments.next().ok_or("which folder? It is emptied.")?;
     let rounds: usize = arguments.next().map_or(Ok(5), |rounds| rounds.parse())?;
+    let windows: Vec<usize> = arguments.map(|window| window.parse()).collect::<Result<_, _>>()?;
+    let windows = if windows.is_empty() { vec![1, 100, 1000, 10_000] } else { windows };
     let folder = Path::new(&folder);
     std::fs::create_dir_all(folder)?;
     let path = folder.join("plain");
@@ -136,7 +170,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         file.write_all_at(&vec![0; 1 << 20], megabyte << 20)?;
     }
     file.sync_all()?;
-    for window in [1, 100, 1000, 10_000] {
+    println!("{:.0} ns an append alone", append_alone(&folder.join("journal"))?);
+    for window in windows {
         let (mut rates, mut shares, mut appends, mut syncs) = (vec![], vec![], vec![], vec![]);
         for _ in 0..rounds {
             let run = journal(&folder.join("journal"), window)?;
