@@ -12,10 +12,11 @@ use crate::reload::SettingsError;
 use crate::replies::Replies;
 use crate::scratch::Scratch;
 use crate::settings::Settings;
+use crate::store::{Log, Store, is_kept};
 use crate::vhost::VirtualHost;
 use arc_swap::ArcSwap;
 use fairlead_kernel::message::HeadReaders;
-use fairlead_kernel::queue::Denial;
+use fairlead_kernel::queue::{Denial, Queue};
 use fairlead_kernel::session::{CloseReason, Event};
 use fairlead_kernel::settings::QueueSettings;
 use fairlead_kernel::topology::{QueueDecision, TopologyCommand};
@@ -40,6 +41,8 @@ pub struct Broker {
     pub(crate) settings: ArcSwap<Settings>,
     pub(crate) hosts: ArcSwap<Hosts>,
     pub(crate) queues: Registry,
+    /// Where durable things are kept, if anywhere.
+    pub(crate) store: Option<Arc<Store>>,
     pub(crate) replies: Replies,
     pub(crate) connections: Connections,
     pub(crate) janitor: Janitor,
@@ -61,13 +64,26 @@ impl std::fmt::Debug for Broker {
 }
 
 impl Broker {
-    /// A broker with what its settings declare. `readers` read the heads of all protocols.
+    /// A broker in memory, with what its settings declare. `readers` read the heads of all protocols.
     ///
     /// # Errors
     /// What the settings declare makes no sense.
     pub fn new(settings: Settings, readers: HeadReaders) -> Result<Arc<Broker>, SettingsError> {
-        let broker = Arc::new(Broker {
-            clock: Clock::from_machine(),
+        let broker = Broker::empty(&settings, readers, Clock::from_machine(), None);
+        broker.reload(settings)?;
+        Ok(broker)
+    }
+
+    /// A broker without virtual hosts.
+    pub(crate) fn empty(
+        settings: &Settings,
+        readers: HeadReaders,
+        clock: Clock,
+        store: Option<Arc<Store>>,
+    ) -> Arc<Broker> {
+        Arc::new(Broker {
+            clock,
+            store,
             counters: Counters::default(),
             memory: Memory::new(settings.memory_stop_above),
             readers,
@@ -79,12 +95,10 @@ impl Broker {
             janitor: Janitor::default(),
             letters: Mutex::default(),
             reloading: Mutex::default(),
-            transactions: AtomicU64::new(0),
+            transactions: AtomicU64::new(1),
             stopped: AtomicBool::new(false),
             draining: AtomicBool::new(false),
-        });
-        broker.reload(settings)?;
-        Ok(broker)
+        })
     }
 
     /// The clock: `now` is read once a batch, and given to everything below.
@@ -158,6 +172,11 @@ impl Broker {
         self.transactions.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Transactions before that number are another life's.
+    pub(crate) fn continue_transactions_at(&self, number: u64) {
+        self.transactions.fetch_max(number, Ordering::Relaxed);
+    }
+
     /// Messages take so many bytes more, or less.
     #[inline]
     pub(crate) fn memory_changed(&self, difference: i64) {
@@ -204,7 +223,7 @@ impl Broker {
         let id = self.queues.next_id();
         let decision = change.current.decide_declare_queue(name, settings, connection, id)?;
         let QueueDecision::Create(command) = &decision else { return Ok((decision, None)) };
-        change.prepare(std::slice::from_ref(command));
+        change.prepare(vec![command.clone()]);
         let cell = self.create_cell(host, &change.current, name, now);
         change.publish();
         drop(change);
@@ -221,14 +240,31 @@ impl Broker {
     ) -> Option<Arc<QueueCell>> {
         let record = topology.queue(name)?;
         let (settings, limits) = (record.settings(), record.effective_limits());
-        let identity = (record.id(), Arc::clone(record.name()));
-        let cell = Arc::new(QueueCell::new(identity, Arc::clone(host), settings, limits, self.readers, now));
-        if let Some(expires) = limits.expires {
+        let (id, name) = (record.id(), Arc::clone(record.name()));
+        let queue = Queue::new(id, name, settings, limits, self.readers, now);
+        let log = match &self.store {
+            Some(store) if is_kept(settings) => Log::new(store, id),
+            _ => Log::Memory,
+        };
+        Some(self.add_cell(queue, log, host, now))
+    }
+
+    /// A queue begins to live.
+    pub(crate) fn add_cell(
+        &self,
+        queue: Queue,
+        log: Log,
+        host: &Arc<VirtualHost>,
+        now: Time,
+    ) -> Arc<QueueCell> {
+        let expires = queue.limits().expires;
+        let cell = Arc::new(QueueCell::new(queue, log, Arc::clone(host)));
+        if let Some(expires) = expires {
             self.janitor.note(cell.id(), &cell.deadline, now.after_milliseconds(expires));
         }
         self.queues.insert(Arc::clone(&cell));
         self.counters.add(Counter::QueuesCreated, 1);
-        Some(cell)
+        cell
     }
 
     /// Delete a queue, if it is unused, or empty, as asked for; returns the ready messages that went.
@@ -257,7 +293,7 @@ impl Broker {
         match deleted {
             Ok(messages) => {
                 let (id, name) = (cell.id(), Arc::clone(&cell.name));
-                change.prepare(&[TopologyCommand::DeleteQueue { id, name }]);
+                change.prepare(vec![TopologyCommand::DeleteQueue { id, name }]);
                 change.publish();
                 self.queues.remove(id);
                 self.janitor.forget(id, &cell.deadline);

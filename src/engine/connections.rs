@@ -4,6 +4,7 @@
 
 use crate::outbox::Outbox;
 use crate::queue_cell::QueueCell;
+use crate::store::Line;
 use arc_swap::ArcSwapOption;
 use fairlead_kernel::effect::Slot;
 use fairlead_kernel::session::{CloseReason, Event, Properties};
@@ -34,6 +35,8 @@ pub struct Entry {
     pub(crate) connected_at: Time,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) description: ArcSwapOption<Description>,
+    /// What it is told when the journal has come so far. Rank: leaf.
+    pub(crate) line: Mutex<Line>,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
 }
@@ -157,6 +160,7 @@ impl Connections {
             connected_at: now,
             outbox: Arc::default(),
             description: ArcSwapOption::empty(),
+            line: Mutex::default(),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
         });

@@ -9,6 +9,7 @@ use crate::counters::Counter;
 use crate::queue_cell::QueueCell;
 use crate::registry::Queues;
 use crate::scratch::{BatchScratch, Group, Scratch, recycle};
+use crate::store::during;
 use fairlead_kernel::command::NewEntry;
 use fairlead_kernel::message::Message;
 use fairlead_kernel::router::Routable;
@@ -121,9 +122,17 @@ impl Connection {
         Scratch::with(|scratch| {
             let published = self.place(&mut batch, scratch);
             self.count_published(batch.publishes.iter().filter(|publish| !publish.transacted), published);
-            self.enqueue_groups(&batch, scratch);
-            self.publish_missed(&mut batch, scratch);
+            let ((), recorded) = during(|| {
+                self.enqueue_groups(&batch, scratch);
+                self.publish_missed(&mut batch, scratch);
+            });
+            let before = batch.events.len();
             self.confirm(&mut batch, &mut scratch.batch);
+            if recorded.is_some() {
+                let confirms: Vec<Event> = batch.events.drain(before..).collect();
+                let told = confirms.into_iter().filter_map(|event| self.unless_recorded(recorded, event));
+                batch.events.extend(told);
+            }
             scratch.batch.clear();
             self.broker.follow_up(scratch, now);
         });

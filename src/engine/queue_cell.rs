@@ -10,14 +10,12 @@ use crate::counters::Counter;
 use crate::janitor::Deadline;
 use crate::outbox::Outbox;
 use crate::scratch::{KEEP, Scratch};
+use crate::store::Log;
 use crate::vhost::VirtualHost;
 use crate::windows::Windows;
-use fairlead_kernel::command::NoLog;
 use fairlead_kernel::effect::{Cancelled, DeadLetter, DeliveryBatch, DeliveryCursor, Effects, Slot};
-use fairlead_kernel::message::HeadReaders;
 use fairlead_kernel::queue::{Queue, Turn};
 use fairlead_kernel::session::{Event, Outcome};
-use fairlead_kernel::settings::{Limits, QueueSettings};
 use fairlead_kernel::{QueueId, Sequence, Time};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -51,7 +49,7 @@ struct Inner {
     sending: bool,
     /// Bytes that the broker's gauge knows of.
     memory: i64,
-    log: NoLog,
+    log: Log,
 }
 
 /// What readers see: as of the last step.
@@ -77,7 +75,7 @@ const NONE_SERVED: u64 = u64::MAX - 1;
 /// A queue locked for one step.
 pub(crate) struct Entered<'a> {
     pub(crate) queue: &'a mut Queue,
-    pub(crate) turn: Turn<'a, NoLog, Windows>,
+    pub(crate) turn: Turn<'a, Log, Windows>,
     links: &'a mut Vec<Option<Link>>,
 }
 
@@ -103,25 +101,20 @@ impl Entered<'_> {
 }
 
 impl QueueCell {
-    pub(crate) fn new(
-        (id, name): (QueueId, Arc<str>),
-        host: Arc<VirtualHost>,
-        settings: &QueueSettings,
-        limits: &Limits,
-        readers: HeadReaders,
-        now: Time,
-    ) -> QueueCell {
+    /// A queue of that host, whose commands go into the log.
+    pub(crate) fn new(queue: Queue, log: Log, host: Arc<VirtualHost>) -> QueueCell {
+        let (id, name) = (queue.id(), Arc::clone(queue.name()));
         QueueCell {
             id,
             host,
             inner: Mutex::new(Inner {
-                queue: Queue::new(id, Arc::clone(&name), settings, limits, readers, now),
+                queue,
                 links: Vec::new(),
                 windows: Windows::default(),
                 departing: VecDeque::new(),
                 sending: false,
                 memory: 0,
-                log: NoLog,
+                log,
             }),
             name,
             figures: Figures::default(),
@@ -149,6 +142,7 @@ impl QueueCell {
         if inner.collect_letters(&mut scratch.effects) {
             scratch.letters.push(Arc::clone(self));
         }
+        inner.log.after_step(&mut inner.queue);
         let memory = inner.memory_now();
         let grown = memory - std::mem::replace(&mut inner.memory, memory);
         let redelivered = self.figures.publish(&inner.queue, memory);

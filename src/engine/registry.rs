@@ -35,6 +35,11 @@ impl Registry {
         QueueId(self.next.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// Ids before that number are another life's.
+    pub(crate) fn continue_at(&self, number: u64) {
+        self.next.fetch_max(number, Ordering::Relaxed);
+    }
+
     /// The queues of this moment, for a batch.
     pub(crate) fn load(&self) -> arc_swap::Guard<Arc<Queues>> {
         self.queues.load()

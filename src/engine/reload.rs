@@ -91,9 +91,10 @@ impl Broker {
         let declared: Vec<&DeclaredHost> = implied.iter().chain(&settings.virtual_hosts).collect();
         let mut hosts = (**self.hosts.load()).clone();
         for host in &declared {
-            hosts
-                .entry(host.name.as_str().into())
-                .or_insert_with_key(|name| Arc::new(VirtualHost::new(name, settings.topology)));
+            hosts.entry(host.name.as_str().into()).or_insert_with_key(|name| {
+                let topology = Topology::new(settings.topology);
+                Arc::new(VirtualHost::new(Arc::clone(name), topology, self.store.clone()))
+            });
         }
         for host in &declared {
             let topology = hosts[host.name.as_str()].topology();
@@ -161,7 +162,7 @@ impl Broker {
             // A client was quicker than the settings: too late to refuse them.
             tracing::warn!("{contradiction}: left as its client declared it meanwhile");
         }
-        change.prepare(&commands);
+        change.prepare(commands.clone());
         for command in &commands {
             if let TopologyCommand::DeclareQueue { name, .. } = command {
                 self.create_cell(host, &change.current, name, now);

@@ -4,9 +4,11 @@ use crate::connection::{Connection, Consumer, Session};
 use crate::counters::Counter;
 use crate::queue_cell::QueueCell;
 use crate::replies::REPLY_BYTES;
+use crate::store::{Log, during};
 use crate::vhost::VirtualHost;
 use crate::windows::SessionWindow;
-use fairlead_kernel::queue::{Attachment, Denial, Got};
+use fairlead_journal::Position;
+use fairlead_kernel::queue::{Attachment, Denial, Got, Queue};
 use fairlead_kernel::refusal::Resource;
 use fairlead_kernel::session::{Event, Mechanism, Outcome, Reply, Request, Unsettled};
 use fairlead_kernel::settings::{ConsumerSettings, Limits, QueueSettings};
@@ -23,6 +25,20 @@ const TRANSFER_MOST: usize = 384 << 10;
 
 /// What a request comes to.
 type Answer = Result<Reply, Refusal>;
+
+/// Whether the answer to a request says that something is kept, or is kept no more.
+fn is_kept(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::DeclareExchange { .. }
+            | Request::DeleteExchange { .. }
+            | Request::DeclareQueue { .. }
+            | Request::DeleteQueue { .. }
+            | Request::Bind(_)
+            | Request::Unbind(_)
+            | Request::PurgeQueue { .. }
+    )
+}
 
 impl Connection {
     /// Carry out a request. `None`: it has no reply, or the reply is a delivery, or comes later, behind what
@@ -53,14 +69,33 @@ impl Connection {
                 return None;
             }
             Request::Commit { settlements } => {
+                let (result, recorded) = during(|| self.commit(session, settlements, now));
+                let reply = Event::Reply { session, result: result.map(|()| Reply::Done) };
                 // Returns come first, and they wait behind deliveries.
-                let result = self.commit(session, settlements, now).map(|()| Reply::Done);
-                self.tell_later(Event::Reply { session, result });
+                if let Some(reply) = self.unless_recorded(recorded, reply) {
+                    self.tell_later(reply);
+                }
                 return None;
             }
-            other => self.answer(session, other, now),
+            other => {
+                let waits = is_kept(&other);
+                let (result, recorded) = during(|| self.answer(session, other, now));
+                return self.unless_recorded(recorded.filter(|_| waits), Event::Reply { session, result });
+            }
         };
         Some(Event::Reply { session, result: answer })
+    }
+
+    /// An event that tells of what was recorded at that position: given back if it can be told now, else it comes when
+    /// it is on disk.
+    pub(crate) fn unless_recorded(&self, recorded: Option<Position>, event: Event) -> Option<Event> {
+        match (recorded, &self.broker.store) {
+            (Some(position), Some(store)) if !store.is_durable(position) => {
+                store.tell_when_durable(&self.entry, position, event);
+                None
+            }
+            _ => Some(event),
+        }
     }
 
     fn answer(&mut self, session: SessionId, request: Request, now: Time) -> Answer {
@@ -261,7 +296,9 @@ impl Connection {
         let name: Arc<str> = format!("{}{token}", crate::replies::REPLY_PREFIX).into();
         let identity = (self.broker.queues.next_id(), name);
         let settings = QueueSettings::default();
-        let cell = Arc::new(QueueCell::new(identity, host, &settings, &limits, self.broker.readers, now));
+        let (id, name) = identity;
+        let queue = Queue::new(id, name, &settings, &limits, self.broker.readers, now);
+        let cell = Arc::new(QueueCell::new(queue, Log::Memory, host));
         let settings = ConsumerSettings { tag, ..ConsumerSettings::default() };
         self.attach(session, consumer, Arc::clone(&cell), settings, now)?;
         self.broker.replies.insert(token, cell);

@@ -9,6 +9,7 @@ use crate::publish::Batch;
 use crate::queue_cell::QueueCell;
 use crate::scratch::{Group, Scratch, recycle};
 use crate::settle::by_queue;
+use crate::store::during;
 use fairlead_kernel::command::NewEntry;
 use fairlead_kernel::message::Message;
 use fairlead_kernel::queue::{Delivered, Denial};
@@ -128,7 +129,10 @@ impl Connection {
     ) -> Result<(), Refusal> {
         let mut transaction =
             Preparing { number: self.broker.next_transaction(), cells: BTreeMap::new(), enqueued: 0 };
-        let prepared = self.prepare(&mut transaction, batch, settlements, scratch);
+        let (prepared, recorded) = during(|| self.prepare(&mut transaction, batch, settlements, scratch));
+        if let (Some(store), Ok(()), Some(_)) = (&self.broker.store, &prepared, recorded) {
+            store.record_commit(transaction.number);
+        }
         for cell in transaction.cells.into_values() {
             cell.enter(&self.broker, scratch, batch.now, |q| {
                 // Deleted since it was prepared: its part went with it.

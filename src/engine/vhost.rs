@@ -1,11 +1,12 @@
 //! A virtual host: its topology as a published snapshot, and the one lock under which it changes.
 //!
 //! Routing and reading load the snapshot and take no lock. A change decides on the newest snapshot under the
-//! writer's lock, applies its command and publishes the result before the lock goes.
+//! writer's lock, applies its command, has it recorded if it is durable, and publishes the result before the lock goes.
 
+use crate::store::Store;
 use arc_swap::ArcSwap;
 use fairlead_kernel::Refusal;
-use fairlead_kernel::topology::{Topology, TopologyBounds, TopologyCommand};
+use fairlead_kernel::topology::{Topology, TopologyCommand};
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
 
@@ -13,18 +14,16 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct VirtualHost {
     name: Arc<str>,
+    /// Where its durable things are kept, if anywhere.
+    store: Option<Arc<Store>>,
     topology: ArcSwap<Topology>,
     /// Rank: topology writer; queues and leaves may be locked under it.
     writer: Mutex<()>,
 }
 
 impl VirtualHost {
-    pub(crate) fn new(name: &str, bounds: TopologyBounds) -> VirtualHost {
-        VirtualHost {
-            name: name.into(),
-            topology: ArcSwap::from_pointee(Topology::new(bounds)),
-            writer: Mutex::new(()),
-        }
+    pub(crate) fn new(name: Arc<str>, topology: Topology, store: Option<Arc<Store>>) -> VirtualHost {
+        VirtualHost { name, store, topology: ArcSwap::from_pointee(topology), writer: Mutex::new(()) }
     }
 
     /// Its name.
@@ -42,7 +41,7 @@ impl VirtualHost {
     /// Begin a change; the topology stays as it is until [`Change::publish`].
     pub(crate) fn change(&self) -> Change<'_> {
         let writer = self.writer.lock();
-        Change { host: self, current: self.topology.load_full(), _writer: writer }
+        Change { host: self, current: self.topology.load_full(), commands: Vec::new(), _writer: writer }
     }
 
     /// Decide and apply one command; false if there was nothing to do.
@@ -54,7 +53,7 @@ impl VirtualHost {
         match decide(&change.current)? {
             None => Ok(false),
             Some(command) => {
-                change.prepare(&[command]);
+                change.prepare(vec![command]);
                 change.publish();
                 Ok(true)
             }
@@ -66,17 +65,24 @@ impl VirtualHost {
 pub(crate) struct Change<'a> {
     host: &'a VirtualHost,
     pub(crate) current: Arc<Topology>,
+    commands: Vec<TopologyCommand>,
     _writer: MutexGuard<'a, ()>,
 }
 
 impl Change<'_> {
     /// Apply commands to [`Change::current`]; nobody sees it yet.
-    pub(crate) fn prepare(&mut self, commands: &[TopologyCommand]) {
-        self.current = Arc::new(self.current.apply_all(commands));
+    pub(crate) fn prepare(&mut self, commands: Vec<TopologyCommand>) {
+        self.current = Arc::new(self.current.apply_all(&commands));
+        self.commands.extend(commands);
     }
 
-    /// Let everybody see what was prepared.
-    pub(crate) fn publish(&self) {
+    /// Record what was prepared, and let everybody see it.
+    pub(crate) fn publish(&mut self) {
+        let commands = std::mem::take(&mut self.commands);
+        if let Some(store) = &self.host.store {
+            let before = self.host.topology.load();
+            store.record_topology(&self.host.name, &before, &self.current, &commands);
+        }
         self.host.topology.store(Arc::clone(&self.current));
     }
 }

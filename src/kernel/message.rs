@@ -6,6 +6,7 @@
 use crate::ids::{ConnectionId, Origin, Time};
 use crate::value::Value;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// A body: one borrowed slice, or shared segments in order.
@@ -133,7 +134,7 @@ impl Message {
 }
 
 /// What the broker has added to a message: told by each adapter in its own protocol's words.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Overlay {
     /// Dead-letter history, latest first; one item for each (queue, reason).
     pub deaths: Vec<Death>,
@@ -146,7 +147,7 @@ pub struct Overlay {
 }
 
 /// Why a message left its queue unwanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum DeathReason {
     /// Its time to live ran out.
     Expired,
@@ -159,7 +160,7 @@ pub enum DeathReason {
 }
 
 /// One item of a dead-letter history.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Death {
     /// How often it died so.
     pub count: u64,

@@ -3,9 +3,10 @@
 
 use crate::ids::ConnectionId;
 use crate::value::Value;
+use serde::{Deserialize, Serialize};
 
 /// An argument as the declarer gave it, kept so that it can be shown and compared.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Argument {
     /// Its name.
     pub name: String,
@@ -16,7 +17,7 @@ pub struct Argument {
 }
 
 /// How an exchange routes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ExchangeKind {
     /// Binding key equals routing key.
     Direct,
@@ -48,7 +49,7 @@ impl ExchangeKind {
 }
 
 /// An exchange as declared.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExchangeSettings {
     /// How it routes.
     pub kind: ExchangeKind,
@@ -67,7 +68,7 @@ pub struct ExchangeSettings {
 }
 
 /// Which of several messages comes first.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Order {
     /// First in, first out.
     #[default]
@@ -85,7 +86,7 @@ pub enum Order {
 }
 
 /// What happens when a limit is reached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Overflow {
     /// The oldest ready messages make room (and are dead-lettered).
     #[default]
@@ -97,7 +98,7 @@ pub enum Overflow {
 }
 
 /// What a queue is built for: decides delivery limits and the order of returned messages.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum QueueKind {
     /// Local.
     #[default]
@@ -107,7 +108,7 @@ pub enum QueueKind {
 }
 
 /// The part of a queue's settings that a policy may also give; `None` is "not said".
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Limits {
     /// Ready messages at most.
     pub max_messages: Option<u64>,
@@ -128,7 +129,7 @@ pub struct Limits {
 }
 
 /// A queue as declared.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct QueueSettings {
     /// What it is built for.
     pub kind: QueueKind,
@@ -153,7 +154,7 @@ pub struct QueueSettings {
 }
 
 /// Where a binding leads.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Destination {
     /// A queue.
     Queue(String),
@@ -165,7 +166,7 @@ pub enum Destination {
 /// value ([`Value::Void`]) asks only that the header is there, any other that it
 /// [means the same](Value::means_same). Arguments whose name begins with `x-` are compared only in the
 /// modes that say so, and `x-match`, which names the mode itself, in none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum MatchMode {
     /// Every compared argument matches; a binding without any matches everything.
     #[default]
@@ -179,7 +180,7 @@ pub enum MatchMode {
 }
 
 /// A binding: all of it is its identity in 0-9-1, whatever the order of its arguments.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Binding {
     /// The exchange that routes.
     pub source: String,

@@ -1,7 +1,9 @@
 //! A typed value of a header or an argument, wide enough for the field tables of all three protocols.
 
+use serde::{Deserialize, Serialize};
+
 /// A value with its type kept, so that it can be given back as it came.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Value {
     /// No value.
     Void,

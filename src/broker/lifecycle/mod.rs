@@ -6,6 +6,7 @@
 
 mod file_limit;
 mod service_manager;
+mod storage;
 mod translate;
 
 use crate::config::{self, Config, Overrides};
@@ -52,6 +53,9 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// What is kept in the data folder cannot be used.
+    #[error("data_dir: {0}")]
+    Journal(fairlead_journal::Error),
     /// A listener's address cannot be had.
     #[error("{key}: {source}{}", hint(source))]
     Listener {
@@ -70,6 +74,7 @@ impl StartError {
             StartError::System(_)
             | StartError::Randomness(_)
             | StartError::DataFolder { .. }
+            | StartError::Journal(_)
             | StartError::Listener { .. } => false,
         }
     }
@@ -110,7 +115,7 @@ async fn live(mut config: Config, overrides: &Overrides, levels: &Levels) -> Res
     let mut signals = Signals::new()?;
     make_data_folder(&config.data_dir)?;
     let readers = HeadReaders { amqp_0_9_1: &HEAD_READER };
-    let broker = Broker::new(translate::settings(&config), readers)?;
+    let (broker, journal) = storage::open(&config.data_dir, translate::settings(&config), readers)?;
     say_what_is_off(&config);
     let (service, accepting) = listen(&config, &broker)?;
     let http = serve_http(&config, &broker)?;
@@ -126,6 +131,7 @@ async fn live(mut config: Config, overrides: &Overrides, levels: &Levels) -> Res
     janitor.abort();
     // Health and metrics answer until the last client has gone.
     http.abort();
+    journal.finish(&broker);
     tracing::info!("Broker stopped");
     Ok(ExitCode::SUCCESS)
 }
@@ -139,7 +145,6 @@ fn say_what_is_off(config: &Config) {
     if !config.authentication.required {
         tracing::warn!("SASL disabled: No Authentication Performed");
     }
-    tracing::info!("messages are kept in memory only: durable queues do not outlive the process yet");
 }
 
 /// What connections are made of, and the task that accepts them.

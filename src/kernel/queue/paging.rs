@@ -1,9 +1,9 @@
 //! Messages that lie only in the store: asked for by [`crate::effect::Fetch`], answered here.
 //! Dispatch never assumes that a message is in memory.
 
-use super::entry::{ACQUIRED, Handle, LEAVING};
+use super::entry::{ACQUIRED, Handle, LEAVING, REDELIVERED};
 use super::{Gone, Queue, SharedWindows, Turn};
-use crate::command::CommandLog;
+use crate::command::{CommandLog, SequenceRange};
 use crate::ids::Sequence;
 use crate::message::MessageView;
 
@@ -24,6 +24,12 @@ impl Queue {
             self.state.contents.page_out(spot, digest, position);
         }
         Ok(())
+    }
+
+    /// After a start: all that is here may have been delivered before it.
+    pub fn may_have_been_delivered(&mut self) {
+        let everything = SequenceRange { first: Sequence(0), last: Sequence(u64::MAX) };
+        self.state.for_each(&[everything], |contents, spot| contents.at_mut(spot).flags |= REDELIVERED);
     }
 
     /// Messages have come from the store; consumers that waited for them are served.

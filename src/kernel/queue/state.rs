@@ -110,7 +110,7 @@ impl State {
 
     /// Call `f` for each living entry of the ranges. A range is walked by its entries, so that one of any
     /// width costs no more than what it holds.
-    fn for_each(&mut self, ids: &[SequenceRange], mut f: impl FnMut(&mut Contents, Spot)) {
+    pub(super) fn for_each(&mut self, ids: &[SequenceRange], mut f: impl FnMut(&mut Contents, Spot)) {
         for range in ids {
             for lane in 0..self.contents.lanes.len() {
                 let mut from = range.first;

@@ -1,0 +1,65 @@
+//! The journal's threads: they write while the broker lives, and end when all it was told is on disk.
+//!
+//! A write that fails ends the process at once: what was promised cannot be kept any more, and what was not promised
+//! must not be.
+
+use super::StartError;
+use fairlead_engine::{Broker, OpenError, Opened, Settings, Storage};
+use fairlead_journal::{Folder, Options};
+use fairlead_kernel::message::HeadReaders;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+
+/// The folder of the journal, in the data folder.
+const JOURNAL: &str = "journal";
+
+/// The threads of an open journal.
+pub struct JournalThreads {
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// A broker with what is kept in its data folder.
+///
+/// # Errors
+/// What is kept cannot be read, or the settings contradict it.
+pub fn open(
+    folder: &Path,
+    settings: Settings,
+    readers: HeadReaders,
+) -> Result<(Arc<Broker>, JournalThreads), StartError> {
+    let backend = Arc::new(Folder::new(folder.join(JOURNAL)).map_err(StartError::Journal)?);
+    let fatal = Box::new(|error: &fairlead_journal::Error| {
+        tracing::error!(%error, "the journal cannot be written: ending at once, so that nothing is promised that is not kept");
+        std::process::abort();
+    });
+    let storage = Storage { backend, options: Options::default(), fatal };
+    let opened = Broker::open(settings, readers, storage).map_err(|error| match error {
+        OpenError::Journal(error) => StartError::Journal(error),
+        OpenError::Settings(error) => StartError::Settings(error),
+    })?;
+    let Opened { broker, writer, keeper, found } = opened;
+    tracing::info!(
+        records = found.records,
+        bytes = found.bytes,
+        milliseconds = found.took.as_millis() as u64,
+        "journal read"
+    );
+    let threads = vec![
+        Builder::new().name("journal-writer".to_owned()).spawn(move || writer.run())?,
+        Builder::new().name("journal-keeper".to_owned()).spawn(move || keeper.run())?,
+    ];
+    Ok((broker, JournalThreads { threads }))
+}
+
+impl JournalThreads {
+    /// Wait until all is on disk. Nothing is taken any more.
+    pub fn finish(self, broker: &Broker) {
+        broker.close_storage();
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the journal has failed");
+            }
+        }
+    }
+}

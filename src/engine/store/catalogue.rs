@@ -1,0 +1,159 @@
+//! What the catalogue stream holds: the durable exchanges, queues and bindings of all virtual hosts.
+//!
+//! A change of a topology is recorded by what it does to durable things, what it brings about elsewhere included, so
+//! that reading it back needs no rules: transient things, by which those rules went, are not there then.
+
+use fairlead_kernel::QueueId;
+use fairlead_kernel::settings::{Binding, Destination, ExchangeSettings, QueueSettings};
+use fairlead_kernel::topology::{Topology, TopologyCommand, TopologySnapshot};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// One durable thing comes or goes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum Item {
+    /// An exchange.
+    Exchange(Arc<str>, Arc<ExchangeSettings>),
+    /// An exchange goes, with its bindings.
+    NoExchange(Arc<str>),
+    /// A queue.
+    Queue(QueueId, Arc<str>, Arc<QueueSettings>),
+    /// A queue goes, with its bindings.
+    NoQueue(QueueId, Arc<str>),
+    /// A binding.
+    Binding(Binding),
+    /// A binding goes.
+    NoBinding(Binding),
+}
+
+/// What `commands`, which made `after` of `before`, do to durable things.
+pub(super) fn changes(before: &Topology, after: &Topology, commands: &[TopologyCommand]) -> Vec<Item> {
+    let mut items: Vec<Item> = commands.iter().filter_map(|command| change(before, after, command)).collect();
+    if after.exchange_count() < before.exchange_count() {
+        // Auto-delete exchanges whose last binding went.
+        let known =
+            |name: &str| items.iter().any(|item| matches!(item, Item::NoExchange(gone) if **gone == *name));
+        let gone = before.exchanges().filter(|exchange| {
+            exchange.settings().durable
+                && after.exchange(exchange.name()).is_none()
+                && !known(exchange.name())
+        });
+        let gone: Vec<Item> = gone.map(|exchange| Item::NoExchange(Arc::clone(exchange.name()))).collect();
+        items.extend(gone);
+    }
+    items
+}
+
+fn change(before: &Topology, after: &Topology, command: &TopologyCommand) -> Option<Item> {
+    match command {
+        TopologyCommand::DeclareExchange { name, settings } => {
+            settings.durable.then(|| Item::Exchange(Arc::clone(name), Arc::clone(settings)))
+        }
+        TopologyCommand::DeleteExchange { name } => {
+            before.exchange(name)?.settings().durable.then(|| Item::NoExchange(Arc::clone(name)))
+        }
+        TopologyCommand::DeclareQueue { id, name, settings } => {
+            is_kept(settings).then(|| Item::Queue(*id, Arc::clone(name), Arc::clone(settings)))
+        }
+        TopologyCommand::DeleteQueue { id, name } => {
+            is_kept(before.queue(name)?.settings()).then(|| Item::NoQueue(*id, Arc::clone(name)))
+        }
+        TopologyCommand::Bind(binding) => {
+            joins_durable(after, binding).then(|| Item::Binding(binding.clone()))
+        }
+        TopologyCommand::Unbind(binding) => {
+            joins_durable(before, binding).then(|| Item::NoBinding(binding.clone()))
+        }
+        // The configuration has the policies.
+        TopologyCommand::SetPolicies(_)
+        | TopologyCommand::PutPolicy(_)
+        | TopologyCommand::DeletePolicy { .. } => None,
+    }
+}
+
+/// Whether a queue outlives a restart: an exclusive one goes with its connection.
+pub(crate) fn is_kept(settings: &QueueSettings) -> bool {
+    settings.durable && settings.exclusive.is_none()
+}
+
+fn joins_durable(topology: &Topology, binding: &Binding) -> bool {
+    let exchange = |name: &str| topology.exchange(name).is_some_and(|found| found.settings().durable);
+    exchange(&binding.source)
+        && match &binding.destination {
+            Destination::Exchange(name) => exchange(name),
+            Destination::Queue(name) => topology.queue(name).is_some_and(|queue| is_kept(queue.settings())),
+        }
+}
+
+/// A virtual host's durable things, as they are read back.
+#[derive(Debug, Default)]
+pub(super) struct HostCatalogue {
+    exchanges: BTreeMap<Arc<str>, Arc<ExchangeSettings>>,
+    queues: BTreeMap<Arc<str>, (QueueId, Arc<QueueSettings>)>,
+    /// By their encoded form, which tells them apart.
+    bindings: BTreeMap<Vec<u8>, Binding>,
+}
+
+impl HostCatalogue {
+    pub(super) fn take(&mut self, item: Item) {
+        match item {
+            Item::Exchange(name, settings) => {
+                self.exchanges.insert(name, settings);
+            }
+            Item::NoExchange(name) => {
+                self.exchanges.remove(&name);
+                self.bindings.retain(|_, binding| {
+                    *binding.source != *name
+                        && !matches!(&binding.destination, Destination::Exchange(to) if **to == *name)
+                });
+            }
+            Item::Queue(id, name, settings) => {
+                self.queues.insert(name, (id, settings));
+            }
+            Item::NoQueue(id, name) => {
+                if self.queues.get(&name).is_some_and(|(found, _)| *found == id) {
+                    self.queues.remove(&name);
+                    self.bindings.retain(
+                        |_, binding| !matches!(&binding.destination, Destination::Queue(to) if **to == *name),
+                    );
+                }
+            }
+            Item::Binding(binding) => {
+                self.bindings.insert(key(&binding), binding);
+            }
+            Item::NoBinding(binding) => {
+                self.bindings.remove(&key(&binding));
+            }
+        }
+    }
+
+    /// The queues that are not to be kept go, with their bindings.
+    pub(super) fn keep_queues(&mut self, is_kept: impl Fn(QueueId) -> bool) {
+        let gone: Vec<_> = self
+            .queues
+            .iter()
+            .filter(|(_, (id, _))| !is_kept(*id))
+            .map(|(name, (id, _))| (*id, Arc::clone(name)))
+            .collect();
+        gone.into_iter().for_each(|(id, name)| self.take(Item::NoQueue(id, name)));
+    }
+
+    /// As a topology is restored from it.
+    pub(super) fn snapshot(self) -> TopologySnapshot {
+        TopologySnapshot {
+            version: 0,
+            policies: Vec::new(),
+            exchanges: self.exchanges.into_iter().collect(),
+            queues: self.queues.into_iter().map(|(name, (id, settings))| (id, name, settings)).collect(),
+            bindings: self.bindings.into_values().collect(),
+        }
+    }
+}
+
+/// Arguments in any order are the same binding.
+fn key(binding: &Binding) -> Vec<u8> {
+    let mut binding = binding.clone();
+    binding.arguments.sort_by(|left, right| left.0.cmp(&right.0));
+    rmp_serde::to_vec(&binding).unwrap_or_default()
+}

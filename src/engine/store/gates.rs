@@ -1,0 +1,73 @@
+//! What clients are told only when the journal has come so far: confirms, and answers to what was declared.
+//!
+//! Each connection has its own line. The journal's writer opens it after each sync, as far as it has come, and wakes
+//! the connection; nothing is told out of the line's order.
+
+use crate::connections::Entry;
+use fairlead_journal::Position;
+use fairlead_kernel::session::Event;
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// The connections that wait.
+#[derive(Debug, Default)]
+pub(crate) struct Gates {
+    /// Rank: leaf.
+    waiting: Mutex<Vec<Arc<Entry>>>,
+}
+
+/// What waits for one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Line {
+    /// Positions only grow.
+    events: VecDeque<(Position, Event)>,
+    /// The connection is among those that wait, or will be.
+    listed: bool,
+}
+
+impl Gates {
+    /// Tell a connection when the record at `position` is on disk.
+    pub(super) fn hold(&self, entry: &Arc<Entry>, position: Position, event: Event) {
+        let listed = {
+            let mut line = entry.line.lock();
+            line.events.push_back((position, event));
+            std::mem::replace(&mut line.listed, true)
+        };
+        if !listed {
+            self.waiting.lock().push(Arc::clone(entry));
+        }
+    }
+
+    /// Everything before `durable` is on disk.
+    pub(super) fn open(&self, durable: Position) {
+        let entries = std::mem::take(&mut *self.waiting.lock());
+        let mut still = Vec::new();
+        for entry in entries {
+            let (ready, more) = {
+                let mut line = entry.line.lock();
+                let count = line.events.partition_point(|(position, _)| *position < durable);
+                let ready: Vec<Event> = line.events.drain(..count).map(|(_, event)| event).collect();
+                line.listed = !line.events.is_empty();
+                if !line.listed {
+                    line.events.shrink_to(0);
+                }
+                (ready, line.listed)
+            };
+            let mut waker = None;
+            for event in ready {
+                // A connection that has gone needs to know nothing.
+                waker = entry.outbox.tell(event).ok().flatten().or(waker);
+            }
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+            if more {
+                still.push(entry);
+            }
+        }
+        if !still.is_empty() {
+            self.waiting.lock().append(&mut still);
+        }
+    }
+}

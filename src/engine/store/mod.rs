@@ -1,0 +1,161 @@
+//! What a broker keeps on disk: durable exchanges, queues and bindings, and persistent messages, in one journal.
+//!
+//! Flow: a queue's step or a change of a topology appends its records while it holds the lock that orders them ->
+//! what its client is to hear waits in [`gates`] -> the journal's writer has them on disk, and opens the gates. At a
+//! start `recovery` makes the same queues and topologies of the records.
+
+mod catalogue;
+mod fields;
+mod gates;
+mod message;
+mod queue_log;
+mod recorded;
+mod recovery;
+mod start;
+
+pub(crate) use catalogue::is_kept;
+pub(crate) use gates::Line;
+pub(crate) use queue_log::Log;
+pub(crate) use recorded::during;
+pub(crate) use recovery::{Recovered, recover};
+pub use start::{OpenError, Opened, Storage};
+
+use crate::connections::Entry;
+use fairlead_journal::{Events, Journal, Need, Part, Position, Record, StreamId};
+use fairlead_kernel::session::Event;
+use fairlead_kernel::topology::{Topology, TopologyCommand};
+use gates::Gates;
+use std::sync::Arc;
+
+/// The stream of the catalogue, and of transactions' ends; a queue's stream has the queue's number.
+const CATALOGUE: StreamId = StreamId(0);
+
+/// What records are, by stream. Numbers are never given another meaning.
+mod kind {
+    use fairlead_journal::Kind;
+
+    /// Of the catalogue: a virtual host's name and what comes or goes in it, MessagePack.
+    pub(super) const CHANGES: Kind = Kind(1);
+    /// Of the catalogue: a transaction's number; its parts are in force whatever comes after.
+    pub(super) const COMMITTED: Kind = Kind(2);
+
+    /// Of a queue: a message. Live.
+    pub(super) const ENTRY: Kind = Kind(1);
+    /// Of a queue: a part of the body of a message that follows. Live.
+    pub(super) const BODY: Kind = Kind(2);
+    /// Of a queue: ranges of sequences, first and last; these entries went.
+    pub(super) const REMOVE: Kind = Kind(3);
+    /// Of a queue: ranges of sequences; these deliveries failed.
+    pub(super) const REQUEUE: Kind = Kind(4);
+    /// Of a queue: a transaction's number, and ranges that it settles.
+    pub(super) const PART_ACCEPTED: Kind = Kind(5);
+    /// Of a queue: a transaction's number, and its first entry's sequence, twice.
+    pub(super) const COMMIT: Kind = Kind(6);
+    /// Of a queue: a transaction's number; its part is forgotten.
+    pub(super) const ROLLBACK: Kind = Kind(7);
+    /// Of a queue: messages may have been delivered.
+    pub(super) const SERVED: Kind = Kind(8);
+    /// Of a queue: it was deleted.
+    pub(super) const DELETE: Kind = Kind(9);
+}
+
+/// See the module's text.
+pub(crate) struct Store {
+    journal: Journal,
+    gates: Arc<Gates>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("durable", &self.journal.durable()).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    fn append(&self, stream: StreamId, kind: fairlead_journal::Kind, payload: &[u8]) {
+        let record = Record { stream, kind, live: false, need: Need::Essential };
+        self.put(record, &[Part::Slice(payload)]);
+    }
+
+    /// Append a record that is live until it is released; 0 if the journal takes none any more.
+    fn append_live(&self, stream: StreamId, kind: fairlead_journal::Kind, parts: &[Part<'_>]) -> u64 {
+        let record = Record { stream, kind, live: true, need: Need::Essential };
+        self.put(record, parts).map_or(0, |position| position.0)
+    }
+
+    fn put(&self, record: Record, parts: &[Part<'_>]) -> Option<Position> {
+        match self.journal.append(record, parts) {
+            Ok(position) => {
+                recorded::note(position);
+                Some(position)
+            }
+            // The journal has failed, or is closed: nobody is to be told that anything was kept.
+            Err(_) => {
+                recorded::note(Position(u64::MAX));
+                None
+            }
+        }
+    }
+
+    fn release(&self, position: u64) {
+        let counted = self.journal.release(Position(position));
+        debug_assert!(counted, "position {position} was released before");
+    }
+
+    /// A topology is about to change.
+    pub(crate) fn record_topology(
+        &self,
+        host: &Arc<str>,
+        before: &Topology,
+        after: &Topology,
+        commands: &[TopologyCommand],
+    ) {
+        for item in catalogue::changes(before, after, commands) {
+            // Plain data of known types: it always encodes.
+            let Ok(payload) = rmp_serde::to_vec_named(&(host, item)) else { continue };
+            self.append(CATALOGUE, kind::CHANGES, &payload);
+        }
+    }
+
+    /// A transaction is in force, in all its queues.
+    pub(crate) fn record_commit(&self, transaction: u64) {
+        self.append(CATALOGUE, kind::COMMITTED, &transaction.to_le_bytes());
+    }
+
+    /// Whether the record at that position is on disk.
+    pub(crate) fn is_durable(&self, position: Position) -> bool {
+        position < self.journal.durable()
+    }
+
+    /// Tell a connection when the record at that position is on disk.
+    pub(crate) fn tell_when_durable(&self, entry: &Arc<Entry>, position: Position, event: Event) {
+        self.gates.hold(entry, position, event);
+        if self.is_durable(position) {
+            self.gates.open(self.journal.durable());
+        }
+    }
+
+    /// Take nothing more: the writer ends when all is on disk.
+    pub(crate) fn close(&self) {
+        self.journal.close();
+    }
+}
+
+/// What becomes of a journal that cannot write any more.
+pub type Fatal = Box<dyn Fn(&fairlead_journal::Error) + Send + Sync>;
+
+/// Takes the journal's word.
+struct Ears {
+    gates: Arc<Gates>,
+    fatal: Fatal,
+}
+
+impl Events for Ears {
+    fn durable(&self, before: Position) {
+        self.gates.open(before);
+    }
+
+    fn fatal(&self, error: &fairlead_journal::Error) {
+        (self.fatal)(error);
+    }
+}

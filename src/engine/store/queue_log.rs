@@ -1,0 +1,216 @@
+//! The log of a durable queue: its commands as records of its own stream in the journal.
+//!
+//! Only persistent messages are recorded, each in a record that is live until the queue says that it needs it no
+//! more; commands that concern none of them are not recorded either. Limits are not: they come from the topology.
+
+use super::message::{self, WHOLE_BODY};
+use super::{Store, kind};
+use bytes::Bytes;
+use fairlead_journal::{Kind, Part, StreamId};
+use fairlead_kernel::command::{Apply, Command, CommandLog, NewEntry, SequenceRange};
+use fairlead_kernel::message::Body;
+use fairlead_kernel::queue::Queue;
+use fairlead_kernel::{QueueId, Sequence};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Buffers above so many bytes are given back.
+const KEEP: usize = 16 * 1024;
+
+/// Where a queue's commands go.
+#[derive(Debug)]
+pub(crate) enum Log {
+    /// Nowhere: it lives in memory.
+    Memory,
+    /// Into the journal.
+    Journal(Box<QueueLog>),
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub(crate) struct QueueLog {
+    store: Arc<Store>,
+    stream: StreamId,
+    /// Where the entries of the last command are.
+    positions: Vec<u64>,
+    buffer: Vec<u8>,
+    pub(super) kept: Kept,
+}
+
+/// What a queue keeps in the journal, besides what its entries say themselves.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    /// Messages that are live.
+    pub(super) messages: u64,
+    /// Parts of long bodies, by the position of their message.
+    pub(super) parts: HashMap<u64, Box<[u64]>>,
+    /// It is recorded that messages may have been delivered since the last start.
+    pub(super) served: bool,
+}
+
+impl CommandLog for Log {
+    #[inline]
+    fn records(&self) -> bool {
+        matches!(self, Log::Journal(_))
+    }
+
+    #[inline]
+    fn record(&mut self, _queue: QueueId, command: &Command<'_>) -> Apply {
+        if let Log::Journal(log) = self {
+            log.record(command);
+        }
+        Apply::Now
+    }
+
+    #[inline]
+    fn positions(&self) -> &[u64] {
+        match self {
+            Log::Memory => &[],
+            Log::Journal(log) => &log.positions,
+        }
+    }
+}
+
+impl Log {
+    /// For a queue that is new.
+    pub(crate) fn new(store: &Arc<Store>, queue: QueueId) -> Log {
+        Log::Journal(Box::new(QueueLog::new(Arc::clone(store), queue, Kept::default())))
+    }
+
+    /// A step has been done: say in the journal what it means for what is kept there.
+    #[inline]
+    pub(crate) fn after_step(&mut self, queue: &mut Queue) {
+        if let Log::Journal(log) = self {
+            log.release(queue);
+            if !log.kept.served && queue.unsettled().messages > 0 {
+                log.kept.served = true;
+                log.store.append(log.stream, kind::SERVED, &[]);
+            }
+        }
+    }
+}
+
+impl QueueLog {
+    pub(super) fn new(store: Arc<Store>, queue: QueueId, kept: Kept) -> QueueLog {
+        QueueLog { store, stream: StreamId(queue.0), positions: Vec::new(), buffer: Vec::new(), kept }
+    }
+
+    fn record(&mut self, command: &Command<'_>) {
+        self.positions.clear();
+        match *command {
+            Command::Enqueue { first, entries } => self.entries(first, 0, entries),
+            Command::TxPart { transaction, entries, accepted } => {
+                // Their sequences are given at the commit.
+                self.entries(Sequence(0), transaction, entries);
+                if !accepted.is_empty() {
+                    self.write(kind::PART_ACCEPTED, &transaction.to_le_bytes(), accepted);
+                }
+            }
+            Command::TxCommit { transaction, first } => {
+                let first = SequenceRange::one(first);
+                self.write(kind::COMMIT, &transaction.to_le_bytes(), &[first]);
+            }
+            Command::TxRollback { transaction } => {
+                self.write(kind::ROLLBACK, &transaction.to_le_bytes(), &[]);
+            }
+            Command::Settle { ids, .. } | Command::Drop { ids, .. } if self.kept.messages > 0 => {
+                self.write(kind::REMOVE, &[], ids);
+            }
+            Command::Requeue { ids, delivered: true } if self.kept.messages > 0 => {
+                self.write(kind::REQUEUE, &[], ids);
+            }
+            Command::Delete => self.write(kind::DELETE, &[], &[]),
+            // What is held by a consumer is ready after a start anyway.
+            Command::Settle { .. }
+            | Command::Drop { .. }
+            | Command::Requeue { .. }
+            | Command::Configure { .. } => {}
+        }
+        self.positions.shrink_to(KEEP);
+        self.buffer.shrink_to(KEEP);
+    }
+
+    fn entries(&mut self, first: Sequence, transaction: u64, entries: &[NewEntry<'_>]) {
+        for (entry, number) in entries.iter().zip(0..) {
+            let persistent = entry.message.persistent;
+            let position =
+                if persistent { self.entry(Sequence(first.0 + number), transaction, entry) } else { 0 };
+            self.kept.messages += u64::from(position != 0);
+            self.positions.push(position);
+        }
+    }
+
+    fn entry(&mut self, sequence: Sequence, transaction: u64, entry: &NewEntry<'_>) -> u64 {
+        let body = entry.message.body;
+        let parts = match body {
+            Body::Segments(segments) if body.len() > WHOLE_BODY => self.parts(segments),
+            Body::Segments(_) | Body::Slice(_) => Vec::new(),
+        };
+        self.buffer.clear();
+        message::encode(&mut self.buffer, sequence, transaction, entry, &parts);
+        let front = Part::Slice(&self.buffer);
+        let append = |pieces: &[Part<'_>]| self.store.append_live(self.stream, kind::ENTRY, pieces);
+        let position = match body {
+            _ if !parts.is_empty() => append(&[front]),
+            Body::Slice(slice) => append(&[front, Part::Slice(slice)]),
+            Body::Segments([segment]) => append(&[front, Part::Shared(segment)]),
+            Body::Segments(segments) => {
+                let pieces: Vec<_> = [front].into_iter().chain(segments.iter().map(Part::Shared)).collect();
+                append(&pieces)
+            }
+        };
+        if !parts.is_empty() {
+            self.kept.parts.insert(position, parts.into());
+        }
+        position
+    }
+
+    /// A long body in records of its own.
+    fn parts(&mut self, segments: &[Bytes]) -> Vec<u64> {
+        let mut positions = Vec::new();
+        let mut part: Vec<Bytes> = Vec::new();
+        let mut room = WHOLE_BODY;
+        for segment in segments {
+            let mut rest = segment.clone();
+            while !rest.is_empty() {
+                let piece = rest.split_to(room.min(rest.len()));
+                room -= piece.len();
+                part.push(piece);
+                if room == 0 {
+                    positions.push(self.part(&part));
+                    part.clear();
+                    room = WHOLE_BODY;
+                }
+            }
+        }
+        if !part.is_empty() {
+            positions.push(self.part(&part));
+        }
+        positions
+    }
+
+    fn part(&self, pieces: &[Bytes]) -> u64 {
+        let pieces: Vec<Part<'_>> = pieces.iter().map(Part::Shared).collect();
+        self.store.append_live(self.stream, kind::BODY, &pieces)
+    }
+
+    fn write(&mut self, kind: Kind, front: &[u8], ids: &[SequenceRange]) {
+        self.buffer.clear();
+        self.buffer.extend_from_slice(front);
+        for range in ids {
+            self.buffer.extend_from_slice(&range.first.0.to_le_bytes());
+            self.buffer.extend_from_slice(&range.last.0.to_le_bytes());
+        }
+        self.store.append(self.stream, kind, &self.buffer);
+    }
+
+    fn release(&mut self, queue: &mut Queue) {
+        for position in queue.take_released() {
+            self.kept.messages -= 1;
+            self.store.release(position);
+            for part in self.kept.parts.remove(&position).into_iter().flatten() {
+                self.store.release(part);
+            }
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! A start: the journal's records become topologies and queues again.
+//!
+//! Records come in the order in which they were appended, so that a queue's declaration comes before its messages.
+//! What belongs to nothing that is left (a deleted queue, a part of a message that never came) is released.
+
+use super::catalogue::{HostCatalogue, Item};
+use super::fields::Fields;
+use super::message::StoredMessage;
+use super::queue_log::Kept;
+use super::{CATALOGUE, Ears, Fatal, Gates, Store, kind};
+use bytes::Bytes;
+use fairlead_journal::{Backend, Journal, LiveCounts, Options, Position, Rejected, Replay, Stored};
+use fairlead_journal::{Keeper, Writer};
+use fairlead_kernel::command::{Command, DropReason, SequenceRange};
+use fairlead_kernel::message::HeadReaders;
+use fairlead_kernel::queue::Queue;
+use fairlead_kernel::settings::QueueSettings;
+use fairlead_kernel::topology::TopologySnapshot;
+use fairlead_kernel::{QueueId, Sequence, Time};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+/// What a start has found.
+pub(crate) struct Recovered {
+    pub(crate) store: Arc<Store>,
+    pub(crate) writer: Writer,
+    pub(crate) keeper: Keeper,
+    /// Virtual hosts with their topologies.
+    pub(crate) hosts: Vec<(Arc<str>, TopologySnapshot)>,
+    pub(crate) queues: HashMap<QueueId, RecoveredQueue>,
+    /// Behind every queue's number that was ever recorded.
+    pub(crate) next_queue: u64,
+    /// Behind every transaction's.
+    pub(crate) next_transaction: u64,
+    /// Open transactions, each with whether it was to be committed.
+    pub(crate) transactions: Vec<(QueueId, u64, bool)>,
+    pub(crate) found: fairlead_journal::Recovered,
+}
+
+/// A queue with its messages.
+pub(crate) struct RecoveredQueue {
+    pub(crate) queue: Queue,
+    kept: Kept,
+    /// Transactions whose end has not come.
+    open: HashSet<u64>,
+    /// Parts of long bodies whose message has not come.
+    parts: HashMap<u64, Bytes>,
+}
+
+impl RecoveredQueue {
+    /// The queue, and the log that it goes on with.
+    pub(crate) fn into_parts(self, store: &Arc<Store>) -> (Queue, super::Log) {
+        let log = super::queue_log::QueueLog::new(Arc::clone(store), self.queue.id(), self.kept);
+        (self.queue, super::Log::Journal(Box::new(log)))
+    }
+}
+
+/// Open the journal, and make of it what it says.
+///
+/// # Errors
+/// The journal's.
+pub(crate) fn recover(
+    backend: Arc<dyn Backend>,
+    options: Options,
+    fatal: Fatal,
+    readers: HeadReaders,
+    now: Time,
+) -> Result<Recovered, fairlead_journal::Error> {
+    let gates = Arc::new(Gates::default());
+    let ears = Ears { gates: Arc::clone(&gates), fatal };
+    let mut recovery = Recovery {
+        readers,
+        now,
+        hosts: BTreeMap::new(),
+        queues: HashMap::new(),
+        committed: HashSet::new(),
+        last_queue: 0,
+        last_transaction: 0,
+    };
+    let opened = Journal::open(backend, options, Box::new(ears), &mut recovery)?;
+    let store = Arc::new(Store { journal: opened.journal, gates });
+    // Their deletion was recorded, and what the catalogue would say of it was not any more.
+    recovery.queues.retain(|_, queue| !queue.queue.is_gone());
+    recovery.hosts.values_mut().for_each(|host| host.keep_queues(|id| recovery.queues.contains_key(&id)));
+    let transactions = recovery.queues.iter().flat_map(|(id, queue)| {
+        let committed = &recovery.committed;
+        queue.open.iter().map(|number| (*id, *number, committed.contains(number)))
+    });
+    let transactions = transactions.collect();
+    Ok(Recovered {
+        store,
+        writer: opened.writer,
+        keeper: opened.keeper,
+        hosts: recovery.hosts.into_iter().map(|(name, host)| (name, host.snapshot())).collect(),
+        queues: recovery.queues,
+        next_queue: recovery.last_queue + 1,
+        next_transaction: recovery.last_transaction + 1,
+        transactions,
+        found: opened.recovered,
+    })
+}
+
+struct Recovery {
+    readers: HeadReaders,
+    now: Time,
+    hosts: BTreeMap<Arc<str>, HostCatalogue>,
+    queues: HashMap<QueueId, RecoveredQueue>,
+    /// Transactions that are in force.
+    committed: HashSet<u64>,
+    last_queue: u64,
+    last_transaction: u64,
+}
+
+fn unknown(what: &str) -> Rejected {
+    Rejected(format!("expected {what}; it was written by a newer version, or by a fault of this one"))
+}
+
+impl Replay for Recovery {
+    fn checkpoint(&mut self, _stream: fairlead_journal::StreamId, _part: Bytes) -> Result<(), Rejected> {
+        Err(unknown("no checkpoint"))
+    }
+
+    fn record(&mut self, record: Stored<'_>, live: &mut LiveCounts) -> Result<(), Rejected> {
+        if record.stream == CATALOGUE {
+            return self.catalogue(record, live);
+        }
+        match self.queues.get_mut(&QueueId(record.stream.0)) {
+            Some(queue) => {
+                let transaction = queue.take(record).ok_or_else(|| unknown("a queue's record"))?;
+                self.last_transaction = self.last_transaction.max(transaction.unwrap_or(0));
+                queue.release(live);
+            }
+            None if record.live => release(live, record.position.0),
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn finished(&mut self, live: &mut LiveCounts) {
+        for queue in self.queues.values_mut() {
+            queue.parts.drain().for_each(|(position, _)| release(live, position));
+            if queue.kept.served {
+                queue.queue.may_have_been_delivered();
+                queue.kept.served = false;
+            }
+        }
+    }
+}
+
+fn release(live: &mut LiveCounts, position: u64) {
+    let counted = live.release(Position(position), 1);
+    debug_assert!(counted, "position {position} was released before");
+}
+
+impl Recovery {
+    fn catalogue(&mut self, record: Stored<'_>, live: &mut LiveCounts) -> Result<(), Rejected> {
+        match record.kind {
+            kind::CHANGES => {
+                let (host, item): (Arc<str>, Item) = rmp_serde::from_slice(record.payload)
+                    .map_err(|error| Rejected(format!("a change of the catalogue: {error}")))?;
+                match &item {
+                    Item::Queue(id, name, settings) => self.add_queue(*id, name, settings),
+                    Item::NoQueue(id, _) => self.drop_queue(*id, live),
+                    Item::Exchange(..) | Item::NoExchange(_) | Item::Binding(_) | Item::NoBinding(_) => {}
+                }
+                self.hosts.entry(host).or_default().take(item);
+            }
+            kind::COMMITTED => {
+                let number = Fields(record.payload).long().ok_or_else(|| unknown("a number"))?;
+                self.last_transaction = self.last_transaction.max(number);
+                self.committed.insert(number);
+            }
+            _ => return Err(unknown("a kind of the catalogue")),
+        }
+        Ok(())
+    }
+
+    fn add_queue(&mut self, id: QueueId, name: &Arc<str>, settings: &QueueSettings) {
+        self.last_queue = self.last_queue.max(id.0);
+        let queue = Queue::new(id, Arc::clone(name), settings, &settings.limits, self.readers, self.now);
+        let (kept, open, parts) = Default::default();
+        self.queues.insert(id, RecoveredQueue { queue, kept, open, parts });
+    }
+
+    fn drop_queue(&mut self, id: QueueId, live: &mut LiveCounts) {
+        if let Some(mut queue) = self.queues.remove(&id) {
+            queue.queue.apply(&Command::Delete, &[]);
+            queue.release(live);
+            queue.parts.drain().for_each(|(position, _)| release(live, position));
+        }
+    }
+}
+
+impl RecoveredQueue {
+    /// Do what a record says; gives the transaction that it belongs to. `None` if it is not understood.
+    fn take(&mut self, record: Stored<'_>) -> Option<Option<u64>> {
+        let mut fields = Fields(record.payload);
+        match record.kind {
+            kind::ENTRY => return self.entry(record),
+            kind::BODY => {
+                self.parts.insert(record.position.0, Bytes::copy_from_slice(record.payload));
+            }
+            kind::REMOVE => {
+                let reason = DropReason::Purged;
+                self.queue.apply(&Command::Drop { ids: &ranges(fields)?, reason }, &[]);
+            }
+            kind::REQUEUE => {
+                self.queue.apply(&Command::Requeue { ids: &ranges(fields)?, delivered: true }, &[]);
+            }
+            kind::PART_ACCEPTED => {
+                let transaction = fields.long()?;
+                let accepted = ranges(fields)?;
+                self.open.insert(transaction);
+                let entries = &[];
+                self.queue.apply(&Command::TxPart { transaction, entries, accepted: &accepted }, &[]);
+                return Some(Some(transaction));
+            }
+            kind::COMMIT => {
+                let (transaction, first) = (fields.long()?, Sequence(fields.long()?));
+                self.open.remove(&transaction);
+                self.queue.apply(&Command::TxCommit { transaction, first }, &[]);
+                return Some(Some(transaction));
+            }
+            kind::ROLLBACK => {
+                let transaction = fields.long()?;
+                self.open.remove(&transaction);
+                self.queue.apply(&Command::TxRollback { transaction }, &[]);
+                return Some(Some(transaction));
+            }
+            kind::SERVED => self.kept.served = true,
+            kind::DELETE => self.queue.apply(&Command::Delete, &[]),
+            _ => return None,
+        }
+        Some(None)
+    }
+
+    fn entry(&mut self, record: Stored<'_>) -> Option<Option<u64>> {
+        let stored = StoredMessage::decode(record.payload)?;
+        let segments: Option<Vec<Bytes>> = stored.parts.iter().map(|part| self.parts.remove(part)).collect();
+        let segments = segments?;
+        let position = record.position.0;
+        self.kept.messages += 1;
+        if !stored.parts.is_empty() {
+            self.kept.parts.insert(position, stored.parts.as_slice().into());
+        }
+        let entries = &[stored.entry(&segments)];
+        if stored.transaction == 0 {
+            self.queue.apply(&Command::Enqueue { first: stored.sequence, entries }, &[position]);
+            return Some(None);
+        }
+        let transaction = stored.transaction;
+        self.open.insert(transaction);
+        self.queue.apply(&Command::TxPart { transaction, entries, accepted: &[] }, &[position]);
+        Some(Some(transaction))
+    }
+
+    fn release(&mut self, live: &mut LiveCounts) {
+        for position in self.queue.take_released() {
+            self.kept.messages -= 1;
+            release(live, position);
+            for part in self.kept.parts.remove(&position).into_iter().flatten() {
+                release(live, part);
+            }
+        }
+    }
+}
+
+fn ranges(mut fields: Fields<'_>) -> Option<Vec<SequenceRange>> {
+    let mut ranges = Vec::new();
+    while !fields.0.is_empty() {
+        ranges.push(SequenceRange { first: Sequence(fields.long()?), last: Sequence(fields.long()?) });
+    }
+    Some(ranges)
+}
