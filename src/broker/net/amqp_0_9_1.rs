@@ -139,7 +139,7 @@ impl Amqp091 {
             let enters = opens || matches!(request, Request::Authenticate { .. });
             if let Some(event) = engine.execute(session, request, now) {
                 if let (true, Event::Reply { result: Err(refusal), .. }) = (enters, &event) {
-                    self.ends_because(|| refusal.to_string());
+                    self.ends_because(|| fairlead_engine::explain(refusal));
                 }
                 self.adapter.handle_event(event, now);
             }

@@ -127,7 +127,7 @@ impl Service {
         let engine: Connection = match self.broker.connect(endpoints, now) {
             Ok(engine) => engine,
             Err(refusal) => {
-                tracing::warn!(%peer, %refusal, "connection turned away");
+                tracing::warn!(%peer, "connection turned away: {}", fairlead_engine::explain(&refusal));
                 return Ok(None);
             }
         };
@@ -135,12 +135,8 @@ impl Service {
         tracing::debug!(connection = name, "connection accepted");
         let broker = Arc::clone(&self.broker);
         let config = self.amqp_0_9_1.load_full();
-        if !loopback && !config.allow_plain && config.mechanisms.iter().all(|it| is_clear_text(*it)) {
-            tracing::warn!(
-                connection = name,
-                key = "authentication.plain_without_tls",
-                "no way to log in is offered: without TLS, passwords are taken from this machine only"
-            );
+        if !loopback && !config.allow_plain {
+            tell_withheld(&name, &config.mechanisms);
         }
         let pre_authentication_bytes = config.initial_frame_max as usize;
         let peer = Peer { connection: engine.id(), loopback, encrypted: false };
@@ -161,6 +157,24 @@ fn canonical(address: SocketAddr) -> SocketAddr {
         IpAddr::V4(v4) => (v4, address.port()).into(),
         // It keeps its scope.
         IpAddr::V6(_) => address,
+    }
+}
+
+/// A client from elsewhere is not offered what would carry its password in clear, and ends without a word that says so.
+fn tell_withheld(connection: &str, mechanisms: &[SaslMechanism]) {
+    let key = "authentication.plain_without_tls";
+    if mechanisms.iter().all(|mechanism| is_clear_text(*mechanism)) {
+        tracing::warn!(
+            connection,
+            key,
+            "no way to log in is offered: without TLS, passwords are taken from this machine only"
+        );
+    } else if mechanisms.iter().any(|mechanism| is_clear_text(*mechanism)) {
+        tracing::info!(
+            connection,
+            key,
+            "only ANONYMOUS is offered: without TLS, passwords are taken from this machine only"
+        );
     }
 }
 

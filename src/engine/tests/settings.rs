@@ -4,7 +4,7 @@ use super::*;
 use crate::report::Source;
 use crate::{DeclaredHost, SettingsError};
 use fairlead_kernel::refusal::Bound;
-use fairlead_kernel::settings::Limits;
+use fairlead_kernel::settings::{Argument, Limits};
 use fairlead_kernel::topology::PolicyDefinition;
 
 fn login(connection: &mut Connection, user: &str, secret: &str, now: Time) -> Result<Reply, Refusal> {
@@ -105,6 +105,47 @@ fn a_reload_that_contradicts_what_lives_changes_nothing_and_names_it() {
         "virtual host '/': queue 'a' cannot be declared: it exists with durable false, and durable true is declared"
     );
     assert_eq!(names(&broker), ["a"]);
+}
+
+#[test]
+fn what_differs_is_said_in_words() {
+    let limited = |arguments: &[(&str, fairlead_kernel::Value)]| QueueSettings {
+        arguments: arguments
+            .iter()
+            .map(|(name, value)| Argument { name: (*name).to_owned(), value: value.clone(), compared: true })
+            .collect(),
+        ..QueueSettings::default()
+    };
+    let one = limited(&[("x-max-length", fairlead_kernel::Value::Int64(1))]);
+    let text = limited(&[("x-overflow", fairlead_kernel::Value::Text("drop-head".to_owned()))]);
+    for (lives, declared, expect) in [
+        (
+            QueueSettings::default(),
+            one.clone(),
+            "it exists without x-max-length, and x-max-length 1 is declared",
+        ),
+        (one.clone(), QueueSettings::default(), "it exists with x-max-length 1, and is declared without it"),
+        (
+            text.clone(),
+            QueueSettings::default(),
+            "it exists with x-overflow \"drop-head\", and is declared without it",
+        ),
+    ] {
+        let with = |settings| {
+            let mut host = host(&[], vec![]);
+            host.queues.push(("a".to_owned(), settings));
+            declaring(host)
+        };
+        let error = broker_with(with(lives)).reload(with(declared)).unwrap_err().to_string();
+        assert!(error.ends_with(expect), "{error}");
+    }
+    // A client's own queue is in the way, too.
+    let broker = broker_with(declaring(host(&[], vec![])));
+    let mut client = Client::new(&broker);
+    let own = QueueSettings { exclusive: Some(fairlead_kernel::ConnectionId(0)), ..QueueSettings::default() };
+    client.declare("a", own).unwrap();
+    let error = broker.reload(declaring(host(&["a"], vec![]))).unwrap_err().to_string();
+    assert!(error.ends_with("queue 'a' is exclusive to another connection"), "{error}");
 }
 
 #[test]
