@@ -11,6 +11,7 @@ use crate::registry::Registry;
 use crate::reload::SettingsError;
 use crate::replies::Replies;
 use crate::scratch::Scratch;
+use crate::seldom::Seldom;
 use crate::settings::Settings;
 use crate::store::{Log, Store, is_kept};
 use crate::vhost::VirtualHost;
@@ -50,6 +51,8 @@ pub struct Broker {
     pub(crate) letters: Mutex<VecDeque<Arc<QueueCell>>>,
     /// One reload at a time. Rank: above the topology writer.
     pub(crate) reloading: Mutex<()>,
+    /// Lines about refused logins.
+    pub(crate) refused_logins: Seldom,
     transactions: AtomicU64,
     /// Publishers are stopped.
     stopped: AtomicBool,
@@ -95,6 +98,7 @@ impl Broker {
             janitor: Janitor::default(),
             letters: Mutex::default(),
             reloading: Mutex::default(),
+            refused_logins: Seldom::default(),
             transactions: AtomicU64::new(1),
             stopped: AtomicBool::new(false),
             draining: AtomicBool::new(false),

@@ -100,7 +100,9 @@ impl Connection {
 
     fn answer(&mut self, session: SessionId, request: Request, now: Time) -> Answer {
         match request {
-            Request::Authenticate { mechanism, user, secret } => self.authenticate(mechanism, &user, &secret),
+            Request::Authenticate { mechanism, user, secret } => {
+                self.authenticate(mechanism, &user, &secret, now)
+            }
             Request::OpenVirtualHost { name } => self.open_host(name),
             Request::CloseSession { unsettled } => {
                 self.close_session(session, unsettled, now);
@@ -155,13 +157,15 @@ impl Connection {
         }
     }
 
-    fn authenticate(&mut self, mechanism: Mechanism, user: &str, secret: &[u8]) -> Answer {
+    fn authenticate(&mut self, mechanism: Mechanism, user: &str, secret: &[u8], now: Time) -> Answer {
         let settings = self.broker.settings();
         let loopback = self.entry.endpoints.loopback;
         let checked = settings.authentication.check(mechanism, user, secret, loopback);
         let name = checked.map_err(|fault| {
             self.broker.counters.add(Counter::LoginsRefused, 1);
-            tracing::warn!(peer = %self.entry.endpoints.peer, user, "login refused: {fault}");
+            if let Some(withheld) = self.broker.refused_logins.pass(now) {
+                tracing::warn!(peer = %self.entry.endpoints.peer, user, withheld, "login refused: {fault}");
+            }
             Refusal::LoginRefused
         })?;
         if self.user.is_none() {

@@ -16,7 +16,7 @@ use crate::net::server::Service;
 use arc_swap::ArcSwap;
 use fairlead_amqp_0_9_1::translate::HEAD_READER;
 use fairlead_amqp_0_9_1::translate::names::NameKey;
-use fairlead_engine::{Broker, SettingsError};
+use fairlead_engine::{Broker, Seldom, SettingsError};
 use fairlead_kernel::message::HeadReaders;
 use service_manager::Stage;
 use std::fs;
@@ -156,6 +156,7 @@ fn listen(config: &Config, broker: &Arc<Broker>) -> Result<(Arc<Service>, JoinHa
         amqp_0_9_1: ArcSwap::from_pointee(translate::amqp_0_9_1(config)),
         name_key: name_key()?,
         proxy_protocol: config.listeners.proxy_protocol,
+        turned_away: Seldom::default(),
     });
     tracing::info!("Listening on TCP/TCP6 port {}", amqp.local_addr()?.port());
     let accepting = tokio::spawn(Arc::clone(&service).accept(amqp));

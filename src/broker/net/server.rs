@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use fairlead_amqp_0_9_1::connection::{Connection as Adapter, ConnectionConfig, Peer, SaslMechanism};
 use fairlead_amqp_0_9_1::translate::names::NameKey;
 use fairlead_engine::counters::Counter;
-use fairlead_engine::{Broker, Connection, Endpoints};
+use fairlead_engine::{Broker, Connection, Endpoints, Seldom, explain};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -34,6 +34,8 @@ pub struct Service {
     pub name_key: NameKey,
     /// Connections begin with a PROXY protocol header.
     pub proxy_protocol: bool,
+    /// Lines about connections that were turned away.
+    pub turned_away: Seldom,
 }
 
 impl Service {
@@ -62,7 +64,9 @@ impl Service {
             Ok(Ok(None)) => return,
             Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
                 self.broker.counters().add(Counter::ConnectionsRefused, 1);
-                tracing::warn!(%peer, %error, "connection turned away");
+                if let Some(withheld) = self.may_tell() {
+                    tracing::warn!(%peer, withheld, "connection turned away: {error}");
+                }
                 return;
             }
             Ok(Err(error)) => {
@@ -102,6 +106,11 @@ impl Service {
         }
     }
 
+    /// Whether a line about a connection that cannot come in may be written, and how many were not.
+    fn may_tell(&self) -> Option<Option<u64>> {
+        self.turned_away.pass(self.broker.clock().now())
+    }
+
     /// Read the headers; `None` if the client is turned away.
     async fn greet(&self, mut stream: TcpStream, peer: SocketAddr) -> io::Result<Option<(Pump, String)>> {
         // Inherited from the listener on Linux; elsewhere not.
@@ -117,8 +126,11 @@ impl Service {
             }
             Sniffed::Other(sent) => {
                 self.broker.counters().add(Counter::ConnectionsRefused, 1);
-                let hint = sniff::hint(&sent);
-                tracing::warn!(%peer, sent = %sent.escape_ascii(), "connection turned away: {hint}");
+                if let Some(withheld) = self.may_tell() {
+                    let hint = sniff::hint(&sent);
+                    let sent = sent.escape_ascii();
+                    tracing::warn!(%peer, %sent, withheld, "connection turned away: {hint}");
+                }
                 return Ok(None);
             }
         }
@@ -127,7 +139,9 @@ impl Service {
         let engine: Connection = match self.broker.connect(endpoints, now) {
             Ok(engine) => engine,
             Err(refusal) => {
-                tracing::warn!(%peer, "connection turned away: {}", fairlead_engine::explain(&refusal));
+                if let Some(withheld) = self.may_tell() {
+                    tracing::warn!(%peer, withheld, "connection turned away: {}", explain(&refusal));
+                }
                 return Ok(None);
             }
         };
@@ -135,8 +149,11 @@ impl Service {
         tracing::debug!(connection = name, "connection accepted");
         let broker = Arc::clone(&self.broker);
         let config = self.amqp_0_9_1.load_full();
-        if !loopback && !config.allow_plain {
-            tell_withheld(&name, &config.mechanisms);
+        if !loopback
+            && !config.allow_plain
+            && let Some(withheld) = self.may_tell()
+        {
+            tell_mechanisms(&name, &config.mechanisms, withheld);
         }
         let pre_authentication_bytes = config.initial_frame_max as usize;
         let peer = Peer { connection: engine.id(), loopback, encrypted: false };
@@ -161,18 +178,20 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 }
 
 /// A client from elsewhere is not offered what would carry its password in clear, and ends without a word that says so.
-fn tell_withheld(connection: &str, mechanisms: &[SaslMechanism]) {
+fn tell_mechanisms(connection: &str, mechanisms: &[SaslMechanism], withheld: Option<u64>) {
     let key = "authentication.plain_without_tls";
     if mechanisms.iter().all(|mechanism| is_clear_text(*mechanism)) {
         tracing::warn!(
             connection,
             key,
+            withheld,
             "no way to log in is offered: without TLS, passwords are taken from this machine only"
         );
     } else if mechanisms.iter().any(|mechanism| is_clear_text(*mechanism)) {
         tracing::info!(
             connection,
             key,
+            withheld,
             "only ANONYMOUS is offered: without TLS, passwords are taken from this machine only"
         );
     }
