@@ -51,6 +51,11 @@ impl Broker {
             delivered: read(&figures.delivered),
             acknowledged: read(&figures.accepted),
             redelivered: read(&figures.redelivered),
+            refused: read(&figures.unwanted.refused),
+            expired: read(&figures.unwanted.expired),
+            displaced: read(&figures.unwanted.displaced),
+            exhausted: read(&figures.unwanted.exhausted),
+            dead_lettered: read(&figures.unwanted.dead_lettered),
         }
     }
 

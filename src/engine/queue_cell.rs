@@ -14,7 +14,7 @@ use crate::store::Log;
 use crate::vhost::VirtualHost;
 use crate::windows::Windows;
 use fairlead_kernel::effect::{Cancelled, DeadLetter, DeliveryBatch, DeliveryCursor, Effects, Slot};
-use fairlead_kernel::queue::{Queue, Turn};
+use fairlead_kernel::queue::{Counters, Queue, Turn};
 use fairlead_kernel::session::{Event, Outcome};
 use fairlead_kernel::{QueueId, Sequence, Time};
 use parking_lot::Mutex;
@@ -65,8 +65,19 @@ pub(crate) struct Figures {
     pub(crate) delivered: AtomicU64,
     pub(crate) accepted: AtomicU64,
     pub(crate) redelivered: AtomicU64,
+    pub(crate) unwanted: Unwanted,
     /// Which consumers are served: [`ALL_SERVED`], or the index of the only one's slot, or [`NONE_SERVED`].
     served: AtomicU64,
+}
+
+/// How messages left, or were kept out, that nobody took.
+#[derive(Debug, Default)]
+pub(crate) struct Unwanted {
+    pub(crate) refused: AtomicU64,
+    pub(crate) expired: AtomicU64,
+    pub(crate) displaced: AtomicU64,
+    pub(crate) exhausted: AtomicU64,
+    pub(crate) dead_lettered: AtomicU64,
 }
 
 const ALL_SERVED: u64 = u64::MAX;
@@ -267,6 +278,17 @@ fn tell_cancelled(links: &[Option<Link>], gone: &Cancelled) -> Option<std::task:
     outbox.tell(Event::ConsumerCancelled { session: gone.session, consumer: gone.consumer }).ok()?
 }
 
+impl Unwanted {
+    fn publish(&self, counters: &Counters) {
+        let set = |figure: &AtomicU64, value: u64| figure.store(value, Ordering::Relaxed);
+        set(&self.refused, counters.refused);
+        set(&self.expired, counters.expired);
+        set(&self.displaced, counters.displaced);
+        set(&self.exhausted, counters.exhausted);
+        set(&self.dead_lettered, counters.dead_lettered);
+    }
+}
+
 impl Figures {
     /// Returns how many deliveries of messages that may have been delivered before are new.
     fn publish(&self, queue: &Queue, memory: i64) -> u64 {
@@ -282,6 +304,7 @@ impl Figures {
         let got = counters.got + counters.got_no_ack;
         set(&self.delivered, counters.delivered + counters.delivered_no_ack + got);
         set(&self.accepted, counters.accepted);
+        self.unwanted.publish(counters);
         let redelivered_before = self.redelivered.load(Ordering::Relaxed);
         set(&self.redelivered, counters.redelivered);
         let served = queue.single_active();

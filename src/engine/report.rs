@@ -70,6 +70,16 @@ pub struct QueueReport {
     pub acknowledged: u64,
     /// Deliveries that may have been made before, ever.
     pub redelivered: u64,
+    /// Messages that its limit refused, ever.
+    pub refused: u64,
+    /// Messages whose time to live ran out, ever.
+    pub expired: u64,
+    /// Messages that went to make room, ever.
+    pub displaced: u64,
+    /// Messages that went after too many deliveries, ever.
+    pub exhausted: u64,
+    /// Messages given to the dead-letter exchange, ever, for whatever reason.
+    pub dead_lettered: u64,
 }
 
 /// An exchange.

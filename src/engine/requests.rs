@@ -23,6 +23,9 @@ const TRANSFER_BYTES: usize = 4 << 20;
 const TRANSFER_LEAST: usize = 16 << 10;
 const TRANSFER_MOST: usize = 384 << 10;
 
+/// How often a declaration is tried that finds its queue on the way out; each time is another deletion.
+const DECLARE_ATTEMPTS: usize = 16;
+
 /// What a request comes to.
 type Answer = Result<Reply, Refusal>;
 
@@ -198,6 +201,23 @@ impl Connection {
     }
 
     fn declare_queue(&mut self, name: &str, settings: Option<&QueueSettings>, now: Time) -> Answer {
+        for _ in 0..DECLARE_ATTEMPTS {
+            if let Some(reply) = self.try_declare_queue(name, settings, now)? {
+                return Ok(reply);
+            }
+            // The queue is being deleted. Whoever does it holds the right to change the topology until it is done.
+            drop(self.opened()?.change());
+        }
+        Err(Refusal::NotFound(Resource::Queue, name.to_owned()))
+    }
+
+    /// `None`: there is such a queue, and it is going.
+    pub(crate) fn try_declare_queue(
+        &mut self,
+        name: &str,
+        settings: Option<&QueueSettings>,
+        now: Time,
+    ) -> Result<Option<Reply>, Refusal> {
         let host = Arc::clone(self.opened()?);
         let (decision, created) = self.broker.declare_queue(&host, name, settings, self.id, now)?;
         if let Some(cell) = created {
@@ -208,20 +228,18 @@ impl Connection {
                 }
                 self.exclusive.push(cell);
             }
-            return Ok(Reply::Queue { name: name.to_owned(), messages: 0, consumers: 0 });
+            return Ok(Some(Reply::Queue { name: name.to_owned(), messages: 0, consumers: 0 }));
         }
         let QueueDecision::Existing(id) = decision else {
             return Err(Refusal::NotFound(Resource::Queue, name.to_owned()));
         };
-        let Some(cell) = self.broker.queues.get(id) else {
-            return Err(Refusal::NotFound(Resource::Queue, name.to_owned()));
-        };
-        let (messages, consumers) = self.enter(&cell, now, |q| {
-            // A tombstone has no idle time to begin anew.
-            let _ = q.queue.touch(now);
-            (q.queue.ready().messages, q.queue.consumers() as u32)
+        let Some(cell) = self.broker.queues.get(id) else { return Ok(None) };
+        let found = self.enter(&cell, now, |q| {
+            let counts = (q.queue.ready().messages, q.queue.consumers() as u32);
+            q.queue.touch(now).map(|()| counts)
         });
-        Ok(Reply::Queue { name: name.to_owned(), messages, consumers })
+        let reply = |(messages, consumers)| Reply::Queue { name: name.to_owned(), messages, consumers };
+        Ok(found.ok().map(reply))
     }
 
     fn delete_queue(&mut self, name: &str, conditions: (bool, bool), now: Time) -> Answer {

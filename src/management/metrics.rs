@@ -95,10 +95,15 @@ fn queue_series(registry: &Registry, mut queues: Vec<QueueReport>, bound: usize)
         }
         register_if_any(registry, family)?;
     }
-    let counters: [Gauge; 3] = [
+    let counters: [Gauge; 8] = [
         ("queue_messages_published_total", "Messages put into a queue.", |q| q.published),
         ("queue_messages_delivered_total", "Deliveries from a queue.", |q| q.delivered),
         ("queue_messages_acknowledged_total", "Messages of a queue settled as done.", |q| q.acknowledged),
+        ("queue_messages_refused_total", "Messages that a queue's limit refused.", |q| q.refused),
+        ("queue_messages_expired_total", "Messages of a queue whose time to live ran out.", |q| q.expired),
+        ("queue_messages_displaced_total", "Messages of a queue that went to make room.", |q| q.displaced),
+        ("queue_messages_exhausted_total", "Messages of a queue delivered too often.", |q| q.exhausted),
+        ("queue_messages_dead_lettered_total", "Messages that a queue dead-lettered.", |q| q.dead_lettered),
     ];
     for (name, help, read) in counters {
         let family = IntCounterVec::new(Opts::new(format!("fairlead_{name}"), help), &["vhost", "queue"])?;
@@ -182,6 +187,11 @@ mod tests {
             delivered: 0,
             acknowledged: 0,
             redelivered: 0,
+            refused: 3,
+            expired: 4,
+            displaced: 5,
+            exhausted: 6,
+            dead_lettered: 7,
         }
     }
 
@@ -194,6 +204,12 @@ mod tests {
         assert!(text.contains("fairlead_messages_published_total 7"), "{text}");
         assert!(text.contains("fairlead_queue_messages_ready{queue=\"q99\",vhost=\"/\"} 99"), "{text}");
         assert!(!text.contains("queue=\"q89\""), "{text}");
+        for (name, value) in
+            [("refused", 3), ("expired", 4), ("displaced", 5), ("exhausted", 6), ("dead_lettered", 7)]
+        {
+            let line = format!("fairlead_queue_messages_{name}_total{{queue=\"q99\",vhost=\"/\"}} {value}\n");
+            assert!(text.contains(&line), "{line}{text}");
+        }
         assert!(text.contains("fairlead_queues_without_series 90"), "{text}");
         let none = String::from_utf8(page(&overview, Vec::new(), 10).unwrap()).unwrap();
         assert!(none.contains("fairlead_queues_without_series 0"), "{none}");

@@ -84,6 +84,11 @@ pub(crate) fn queue(queue: &QueueReport) -> Json {
             "deliver_get": queue.delivered,
             "ack": queue.acknowledged,
             "redeliver": queue.redelivered,
+            "refused": queue.refused,
+            "expired": queue.expired,
+            "displaced": queue.displaced,
+            "exhausted": queue.exhausted,
+            "dead_lettered": queue.dead_lettered,
         },
     })
 }

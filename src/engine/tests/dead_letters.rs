@@ -3,7 +3,7 @@
 use super::*;
 use crate::counters::Counter;
 use crate::scratch::Scratch;
-use fairlead_kernel::settings::Limits;
+use fairlead_kernel::settings::{Limits, Overflow};
 use std::time::Duration;
 
 /// A queue whose dead letters go to another by the default exchange.
@@ -134,4 +134,30 @@ fn dead_letters_of_a_queue_keep_their_order_between_tasks() {
     let morgue = bodies.map(|_| client.get("morgue").map(|got| got.body));
     assert_eq!(morgue, bodies.map(|body| Some(body.to_owned())));
     assert_eq!(client.counts("source"), (0, 0));
+}
+
+#[test]
+fn operators_see_how_messages_leave_that_nobody_took() {
+    let broker = broker();
+    let mut client = Client::new(&broker);
+    let none = Limits::default;
+    let bounded = |overflow| Limits { max_messages: Some(1), overflow: Some(overflow), ..none() };
+    client.declare("late", dying_to("morgue", Limits { message_ttl: Some(0), ..none() })).unwrap();
+    client.declare("ring", dying_to("morgue", bounded(Overflow::DropHead))).unwrap();
+    client.declare("full", dying_to("morgue", bounded(Overflow::Reject))).unwrap();
+    client.declare("worn", dying_to("morgue", Limits { delivery_limit: Some(0), ..none() })).unwrap();
+    for queue in ["late", "ring", "full", "worn"] {
+        client.publish(&[publish("", queue, "1"), publish("", queue, "2")]);
+    }
+    let got = client.get("worn").unwrap();
+    client.settle(Outcome::Released { delivered: true }, &[got]);
+    let reports = crate::report::Source::queues(&*broker);
+    let of = |queue: &str| {
+        let report = reports.iter().find(|report| &*report.name == queue).unwrap();
+        [report.refused, report.expired, report.displaced, report.exhausted, report.dead_lettered]
+    };
+    assert_eq!(of("late"), [0, 2, 0, 0, 2]);
+    assert_eq!(of("ring"), [0, 0, 1, 0, 1]);
+    assert_eq!(of("full"), [1, 0, 0, 0, 0]);
+    assert_eq!(of("worn"), [0, 0, 0, 1, 1]);
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use fairlead_kernel::settings::Limits;
+use fairlead_kernel::topology::TopologyCommand;
 use std::time::Duration;
 
 fn exists(client: &mut Client, queue: &str) -> bool {
@@ -68,4 +69,29 @@ fn a_new_queue_of_the_old_name_is_another_queue() {
         assert_eq!(client.counts("q"), (1, 0));
         client.ask(Request::DeleteQueue { name: "q".to_owned(), if_unused: false, if_empty: false }).unwrap();
     }
+}
+
+#[test]
+fn a_declaration_waits_until_a_queue_that_is_going_has_gone() {
+    let broker = broker();
+    let (mut client, mut deleting) = (Client::new(&broker), Client::new(&broker));
+    client.declare("q", QueueSettings::default()).unwrap();
+    client.publish(&[publish("", "q", "x")]);
+    let host = broker.host("/").unwrap();
+    let mut change = host.change();
+    let old = go_without_a_word(&mut deleting, "q");
+    let settings = Some(QueueSettings::default());
+    assert_eq!(client.connection.try_declare_queue("q", settings.as_ref(), client.now), Ok(None));
+    assert_eq!(client.connection.try_declare_queue("q", None, client.now), Ok(None));
+    let declared = std::thread::scope(|scope| {
+        let declaring = scope.spawn(|| client.declare("q", QueueSettings::default()));
+        change.prepare(&[TopologyCommand::DeleteQueue { id: old, name: "q".into() }]);
+        change.publish();
+        broker.queues.remove(old);
+        drop(change);
+        declaring.join().unwrap()
+    });
+    assert_eq!(declared, Ok(Reply::Queue { name: "q".to_owned(), messages: 0, consumers: 0 }));
+    client.publish(&[publish("", "q", "y")]);
+    assert_eq!(client.get("q").unwrap().body, "y");
 }

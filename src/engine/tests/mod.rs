@@ -281,9 +281,10 @@ pub(super) fn settled() -> ConsumerSettings {
 }
 
 /// The queue is deleted, and the topology does not know it yet: what a task finds that comes in between.
-pub(super) fn go_without_a_word(client: &mut Client, queue: &str) {
+pub(super) fn go_without_a_word(client: &mut Client, queue: &str) -> QueueId {
     let connection = &client.connection;
     let id = connection.opened().unwrap().topology().queue_for(queue, connection.id()).unwrap().id();
     let cell = connection.broker.queues.get(id).unwrap();
     connection.enter(&cell, client.now, |q| q.queue.delete(false, false, &mut q.turn)).unwrap();
+    id
 }
