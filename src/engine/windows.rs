@@ -40,7 +40,7 @@ impl SessionWindow {
     }
 }
 
-/// The session windows of one queue's consumers.
+/// The session windows of one queue's consumers, in the order of connections and sessions.
 #[derive(Debug, Default)]
 pub(crate) struct Windows(Vec<(ConnectionId, SessionId, Arc<SessionWindow>)>);
 
@@ -52,16 +52,25 @@ impl Windows {
         session: SessionId,
         window: Option<Arc<SessionWindow>>,
     ) {
-        self.0.retain(|(c, s, _)| (*c, *s) != (connection, session));
-        self.0.extend(window.map(|window| (connection, session, window)));
-        self.0.shrink_to_fit();
+        match (self.find(connection, session), window) {
+            (Ok(at), Some(window)) => self.0[at].2 = window,
+            (Err(at), Some(window)) => self.0.insert(at, (connection, session, window)),
+            (Ok(at), None) => {
+                self.0.remove(at);
+                self.0.shrink_to_fit();
+            }
+            (Err(_), None) => {}
+        }
+    }
+
+    fn find(&self, connection: ConnectionId, session: SessionId) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&(connection, session), |(c, s, _)| (*c, *s))
     }
 }
 
 impl SharedWindows for Windows {
     fn take(&mut self, connection: ConnectionId, session: SessionId) -> bool {
-        let window = self.0.iter().find(|(c, s, _)| (*c, *s) == (connection, session));
-        window.is_none_or(|(_, _, window)| window.take())
+        self.find(connection, session).map_or(true, |at| self.0[at].2.take())
     }
 }
 
@@ -81,5 +90,22 @@ mod tests {
         window.grow(-4);
         assert!(!take(1));
         assert!(!window.give_back(1) && window.give_back(2));
+    }
+
+    #[test]
+    fn each_session_has_its_own() {
+        let mut windows = Windows::default();
+        let sessions = [(3, 1), (1, 2), (2, 9), (1, 1)];
+        for (at, (connection, session)) in sessions.into_iter().enumerate() {
+            let window = Arc::new(SessionWindow::new(at as u32));
+            windows.set(ConnectionId(connection), SessionId(session), Some(window));
+        }
+        for (at, (connection, session)) in sessions.into_iter().enumerate() {
+            let taken = (0..9).filter(|_| windows.take(ConnectionId(connection), SessionId(session))).count();
+            assert_eq!(taken, at);
+        }
+        windows.set(ConnectionId(1), SessionId(2), None);
+        assert!(windows.take(ConnectionId(1), SessionId(2)), "without one there is no bound");
+        assert!(!windows.take(ConnectionId(1), SessionId(1)));
     }
 }
