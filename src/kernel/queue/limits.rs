@@ -18,13 +18,9 @@ impl Queue {
     /// yet count as ready, and so do those of open transactions.
     pub(super) fn room(&self, entries: &[NewEntry<'_>]) -> usize {
         let limits = &self.state.limits;
-        let ready = self.state.contents.ready;
-        let mut messages = ready.messages + (self.proposed.0 - self.state.next.0);
-        let mut bytes = ready.bytes;
-        for entry in self.state.parts.values().flat_map(|part| &part.entries) {
-            messages += 1;
-            bytes += entry.message.body.iter().map(bytes::Bytes::len).sum::<usize>() as u64;
-        }
+        let (ready, promised) = (self.state.contents.ready, self.state.parts.promised());
+        let mut messages = ready.messages + promised.messages + (self.proposed.0 - self.state.next.0);
+        let mut bytes = ready.bytes + promised.bytes;
         let most = (limits.max_messages.unwrap_or(u64::MAX), limits.max_bytes.unwrap_or(u64::MAX));
         entries
             .iter()

@@ -297,7 +297,7 @@ impl Queue {
         match command {
             Command::Settle { ids, .. } | Command::Drop { ids, .. } => self.forget(ids),
             Command::TxCommit { transaction, .. } => {
-                if let Some(part) = self.state.parts.get(transaction) {
+                if let Some(part) = self.state.parts.get(*transaction) {
                     let accepted = part.accepted.clone();
                     self.forget(&accepted);
                 }

@@ -120,7 +120,9 @@ impl Queue {
         }
         queue.state.next = snapshot.next;
         queue.state.deleted = snapshot.deleted;
-        queue.state.parts = snapshot.parts.iter().cloned().collect();
+        for (transaction, part) in &snapshot.parts {
+            queue.state.parts.add(*transaction, part.clone());
+        }
         queue.proposed = snapshot.next;
         queue.index_keys(snapshot.entries.iter().map(|saved| saved.sequence));
         queue

@@ -3,7 +3,7 @@
 //! `apply` is total and needs no clock: what it is told to remove and does not find is gone already. The
 //! flags, counts and cursors that dispatch reads are kept up to date in passing, and are not hashed.
 
-use super::contents::{Contents, Spot, view};
+use super::contents::{Contents, Spot, Volume, view};
 use super::entry::{ACQUIRED, Entry, Handle, REDELIVERED};
 use super::lane::Lane;
 use crate::command::{Command, NewEntry, RecordedEntry, SequenceRange};
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use xxhash_rust::xxh3::Xxh3;
 
 /// A transaction's share of this queue, held until its end.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Part {
     /// To be enqueued.
     pub entries: Vec<RecordedEntry>,
@@ -22,6 +22,52 @@ pub struct Part {
     pub positions: Vec<u64>,
     /// To be settled as accepted.
     pub accepted: Vec<SequenceRange>,
+}
+
+/// The shares of all open transactions, and how much they hold together.
+#[derive(Debug, Default)]
+pub(super) struct Parts {
+    open: BTreeMap<u64, Part>,
+    promised: Volume,
+}
+
+impl Parts {
+    /// What all of them will enqueue.
+    pub(super) fn promised(&self) -> Volume {
+        self.promised
+    }
+
+    pub(super) fn get(&self, transaction: u64) -> Option<&Part> {
+        self.open.get(&transaction)
+    }
+
+    /// Add to the share of a transaction, which may be new.
+    pub(super) fn add(&mut self, transaction: u64, share: Part) {
+        let volume = volume_of(&share);
+        self.promised.messages += volume.messages;
+        self.promised.bytes += volume.bytes;
+        let part = self.open.entry(transaction).or_default();
+        part.entries.extend(share.entries);
+        part.positions.extend(share.positions);
+        part.accepted.extend(share.accepted);
+    }
+
+    fn remove(&mut self, transaction: u64) -> Option<Part> {
+        let part = self.open.remove(&transaction)?;
+        let volume = volume_of(&part);
+        self.promised.messages -= volume.messages;
+        self.promised.bytes -= volume.bytes;
+        Some(part)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&u64, &Part)> {
+        self.open.iter()
+    }
+}
+
+fn volume_of(part: &Part) -> Volume {
+    let bodies = part.entries.iter().map(|entry| entry.view().message.body.len() as u64);
+    Volume { messages: part.entries.len() as u64, bytes: bodies.sum() }
 }
 
 /// What the log makes.
@@ -32,7 +78,7 @@ pub(super) struct State {
     pub(super) next: Sequence,
     /// In force, the policy's share included.
     pub(super) limits: Limits,
-    pub(super) parts: BTreeMap<u64, Part>,
+    pub(super) parts: Parts,
     pub(super) deleted: bool,
 }
 
@@ -42,7 +88,7 @@ impl State {
             contents: Contents::default(),
             next: Sequence(1),
             limits: limits.clone(),
-            parts: BTreeMap::new(),
+            parts: Parts::default(),
             deleted: false,
         }
     }
@@ -68,24 +114,19 @@ impl State {
             Command::Delete => {
                 let mut released = std::mem::take(&mut self.contents.released);
                 let stored = self.contents.lanes.iter().flat_map(Lane::iter).map(|entry| entry.position);
-                let held = self.parts.values().flat_map(|part| &part.positions).copied();
+                let held = self.parts.iter().flat_map(|(_, part)| &part.positions).copied();
                 released.extend(stored.chain(held).filter(|position| *position != 0));
                 *self = State { next: self.next, deleted: true, ..State::new(&self.limits) };
                 self.contents.released = released;
             }
             Command::TxPart { transaction, entries, accepted } => {
-                let part = self.parts.entry(transaction).or_insert_with(|| Part {
-                    entries: Vec::new(),
-                    positions: Vec::new(),
-                    accepted: Vec::new(),
-                });
-                part.entries.extend(entries.iter().map(RecordedEntry::from));
-                part.positions.extend_from_slice(positions);
-                part.positions.resize(part.entries.len(), 0);
-                part.accepted.extend_from_slice(accepted);
+                let entries: Vec<_> = entries.iter().map(RecordedEntry::from).collect();
+                let mut positions = positions.to_vec();
+                positions.resize(entries.len(), 0);
+                self.parts.add(transaction, Part { entries, positions, accepted: accepted.to_vec() });
             }
             Command::TxCommit { transaction, first } => {
-                if let Some(part) = self.parts.remove(&transaction) {
+                if let Some(part) = self.parts.remove(transaction) {
                     let entries: Vec<_> = part.entries.iter().map(RecordedEntry::view).collect();
                     self.enqueue(first, &entries, &part.positions);
                     self.remove(&part.accepted);
@@ -93,7 +134,7 @@ impl State {
             }
             Command::TxRollback { transaction } => {
                 let positions =
-                    self.parts.remove(&transaction).map(|part| part.positions).unwrap_or_default();
+                    self.parts.remove(transaction).map(|part| part.positions).unwrap_or_default();
                 self.contents.released.extend(positions.into_iter().filter(|position| *position != 0));
             }
         }
@@ -143,7 +184,7 @@ impl State {
             hash.update(&[entry.priority, entry.flags & REDELIVERED]);
             hash.update(&self.digest(entry).to_le_bytes());
         }
-        for (transaction, part) in &self.parts {
+        for (transaction, part) in self.parts.iter() {
             hash.update(&transaction.to_le_bytes());
             for entry in &part.entries {
                 hash.update(&entry.expires.0.to_le_bytes());

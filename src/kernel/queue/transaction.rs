@@ -68,7 +68,7 @@ impl Queue {
     ) -> Result<(), Gone> {
         self.alive()?;
         let first = self.proposed;
-        let part = self.state.parts.get(&transaction);
+        let part = self.state.parts.get(transaction);
         let entries = part.map_or(0, |part| part.entries.len() as u64);
         let accepted: u64 =
             part.map_or(0, |part| part.accepted.iter().map(|range| range.last.0 - range.first.0 + 1).sum());

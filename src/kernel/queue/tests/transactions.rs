@@ -111,6 +111,20 @@ fn a_prepared_part_keeps_its_room() {
 }
 
 #[test]
+fn a_prepared_part_keeps_its_bytes() {
+    let limits = Limits { max_bytes: Some(10), overflow: Some(Overflow::Reject), ..Limits::default() };
+    let mut bench = Bench::limited(limits);
+    prepare(&mut bench, 1, &["12345678"], Vec::new());
+    bench.publish_bodies(&["12", "3"]);
+    assert_eq!((&bench.effects.refused[..], bench.queue.ready().bytes), (&[1][..], 2));
+    commit(&mut bench, 1);
+    assert_eq!(bench.queue.ready().bytes, 10);
+    bench.get(true);
+    bench.publish_bodies(&["12"]);
+    assert_eq!((bench.effects.refused.len(), bench.queue.ready().bytes), (0, 10));
+}
+
+#[test]
 fn replay_drops_parts_without_a_commit() {
     let settings = QueueSettings::default();
     let mut bench = Bench::new(&settings);
