@@ -222,7 +222,7 @@ impl Contents {
     ) -> Stopped {
         while let Some(spot) = self.next_ready() {
             let lane = &mut self.lanes[spot.lane];
-            let one_only = !lane.passed.is_empty();
+            let one_only = !lane.passed.is_empty() || lane.parked() > 0;
             let mut acquired = Volume::default();
             let mut stopped = None;
             let mut seen = 0;

@@ -45,7 +45,7 @@ impl Queue {
             self.consumers.choose_active();
         }
         self.consumers.admit(slot.index);
-        self.scan = None;
+        self.stirred = true;
         self.last_used = turn.now;
         self.dispatch(turn);
         self.finish(turn);
@@ -62,8 +62,10 @@ impl Queue {
         turn: &mut Turn<'_, L, W>,
     ) -> Result<(), Gone> {
         self.alive()?;
-        if self.consumers.remove(slot).is_none() {
-            return Ok(());
+        let Some(gone) = self.consumers.remove(slot) else { return Ok(()) };
+        if gone.no_local {
+            // Perhaps nobody is choosy any more.
+            self.wake_all();
         }
         self.last_used = turn.now;
         if self.consumers.len() == 0 && self.shape.auto_delete {
@@ -72,7 +74,7 @@ impl Queue {
         if self.shape.single_active {
             self.consumers.choose_active();
         }
-        self.scan = None;
+        self.stirred = true;
         self.dispatch(turn);
         self.finish(turn);
         Ok(())
@@ -96,7 +98,7 @@ impl Queue {
         }
         consumer.bytes = consumer.bytes.saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX));
         self.consumers.admit(slot.index);
-        self.scan = None;
+        self.stirred = true;
         self.dispatch(turn);
         self.finish(turn);
         Ok(())
@@ -117,7 +119,7 @@ impl Queue {
             consumer.shared_window = shared && consumer.acknowledge;
             consumer.waiting = false;
             self.consumers.admit(slot.index);
-            self.scan = None;
+            self.stirred = true;
             self.dispatch(turn);
         }
         self.finish(turn);
@@ -147,7 +149,7 @@ impl Queue {
                 self.consumers.admit(slot.index);
             }
         }
-        self.scan = None;
+        self.stirred = true;
         self.dispatch(turn);
         self.finish(turn);
         Ok(())

@@ -61,6 +61,11 @@ impl Queue {
         }
         self.flush_drops(turn);
         if self.state.contents.is_empty()
+            && let Some(groups) = &mut self.groups
+        {
+            groups.forget_parked();
+        }
+        if self.state.contents.is_empty()
             && self.trim_at.0 == 0
             && self.state.contents.memory() > super::IDLE_MEMORY
         {

@@ -1,8 +1,8 @@
 //! Entries of one priority level in the order of their sequences, in blocks that are freed when dead.
 //!
 //! Dispatch reads at a cursor: every ready entry lies at the cursor or beyond it, or is listed in
-//! `passed` (it came back, or nobody who had credit could take it). So the next ready entry is found
-//! without a search, and a returned one comes before all that were never delivered.
+//! `passed` (it came back, or is worth another try) or in `parked` (nobody may have it for now). So the next
+//! ready entry is found without a search, and a returned one comes before all that were never delivered.
 
 use super::entry::{Entry, Handle};
 use crate::command::SequenceRange;
@@ -37,6 +37,8 @@ pub(super) struct Lane {
     pub(super) ready: u64,
     /// Ready entries behind the cursor.
     pub(super) passed: BTreeSet<Sequence>,
+    /// More of them, which dispatch does not try until they are woken.
+    parked: BTreeSet<Sequence>,
     blocks: VecDeque<Block>,
     /// Number of the front block.
     first_block: u64,
@@ -149,7 +151,8 @@ impl Lane {
         if self.ready == 0 {
             return None;
         }
-        let passed = self.passed.range(sequence..).next().copied();
+        let [passed, parked] = [&self.passed, &self.parked].map(|set| set.range(sequence..).next().copied());
+        let passed = passed.into_iter().chain(parked).min();
         let mut beyond = self.ready_at_cursor();
         if beyond.is_some_and(|place| self.at(place).sequence < sequence) {
             beyond = self.find_from(sequence);
@@ -171,9 +174,44 @@ impl Lane {
             return None;
         }
         if let Some(first) = self.passed.first().copied() {
+            let parked = self.parked.first().copied().unwrap_or(first);
+            return self.find(first.min(parked));
+        }
+        if let Some(first) = self.parked.first().copied() {
             return self.find(first);
         }
         self.ready_at_cursor()
+    }
+
+    /// The ready entry that is to be tried first: the next one that is not parked.
+    pub(super) fn next_to_try(&mut self) -> Option<Place> {
+        match self.passed.first().copied() {
+            Some(first) => self.find(first),
+            None => self.ready_at_cursor(),
+        }
+    }
+
+    /// How many entries are parked.
+    pub(super) fn parked(&self) -> usize {
+        self.parked.len()
+    }
+
+    /// A parked entry is worth a try; false if it is not parked any more.
+    pub(super) fn wake(&mut self, sequence: Sequence) -> bool {
+        self.parked.remove(&sequence) && self.passed.insert(sequence)
+    }
+
+    /// All parked entries are worth a try.
+    pub(super) fn wake_all(&mut self) {
+        self.passed.append(&mut self.parked);
+    }
+
+    /// The entry is neither passed nor parked any more.
+    #[inline]
+    fn unlist(&mut self, sequence: Sequence) {
+        if !self.passed.remove(&sequence) {
+            self.parked.remove(&sequence);
+        }
     }
 
     /// The first ready entry at the cursor or beyond, where the cursor moves to.
@@ -210,9 +248,9 @@ impl Lane {
         self.ready -= 1;
         let entry = self.at_mut(place);
         entry.flags |= flag;
-        if !self.passed.is_empty() {
+        if !self.passed.is_empty() || !self.parked.is_empty() {
             let sequence = self.at(place).sequence;
-            self.passed.remove(&sequence);
+            self.unlist(sequence);
         }
     }
 
@@ -227,10 +265,11 @@ impl Lane {
         }
     }
 
-    /// A ready entry stays ready, but dispatch goes on behind it.
-    pub(super) fn pass(&mut self, place: Place) {
+    /// A ready entry stays ready, but dispatch goes on behind it, and does not come back before it is woken.
+    pub(super) fn park(&mut self, place: Place) {
         let sequence = self.at(place).sequence;
-        self.passed.insert(sequence);
+        self.passed.remove(&sequence);
+        self.parked.insert(sequence);
         let beyond = (self.first_block + place.block as u64, place.index + 1);
         self.cursor = self.cursor.max(beyond);
     }
@@ -286,8 +325,8 @@ impl Lane {
                 }
                 if entry.is_ready() {
                     self.ready -= 1;
-                    if !self.passed.is_empty() {
-                        self.passed.remove(&entry.sequence);
+                    if !self.passed.remove(&entry.sequence) {
+                        self.parked.remove(&entry.sequence);
                     }
                 }
                 found.live -= 1;
@@ -333,7 +372,7 @@ impl Lane {
     pub(super) fn memory(&self) -> usize {
         self.allocated
             + self.blocks.capacity() * size_of::<Block>()
-            + self.passed.len() * 2 * size_of::<Sequence>()
+            + (self.passed.len() + self.parked.len()) * 2 * size_of::<Sequence>()
     }
 
     /// Grow the last block, or begin another, for an entry of that sequence.

@@ -135,8 +135,8 @@ pub struct Queue {
     groups: Option<Box<Groups>>,
     /// Where newer messages replace older ones.
     keys: Option<Box<Keys>>,
-    /// Where dispatch with choosy consumers goes on among passed entries: level and sequence.
-    scan: Option<(u8, Sequence)>,
+    /// Something has changed that may let parked entries go.
+    stirred: bool,
     /// Settlements that wait for their transaction's end.
     held: transaction::Held,
     /// When it last had a consumer, a Get or a declaration.
@@ -189,7 +189,7 @@ impl Queue {
                 Order::LastValue { key } => Some(Box::new(Keys::new(key))),
                 Order::Fifo | Order::Priority { .. } => None,
             },
-            scan: None,
+            stirred: false,
             held: transaction::Held::default(),
             last_used: now,
             trim_at: Time(0),

@@ -49,7 +49,7 @@ impl Queue {
                 self.state.contents.page_in(spot, message);
             }
         }
-        self.scan = None;
+        self.stirred = true;
         self.dispatch(turn);
         self.finish(turn);
         Ok(())

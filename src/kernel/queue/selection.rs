@@ -125,7 +125,7 @@ impl Queue {
                 self.state.contents.give_back(spot, LEAVING);
             }
         }
-        self.scan = None;
+        self.stirred = true;
         self.dispatch(turn);
         self.finish(turn);
         Ok(())

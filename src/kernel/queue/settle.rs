@@ -33,7 +33,7 @@ impl Queue {
         outcome: Outcome,
         turn: &mut Turn<'_, L, W>,
     ) {
-        self.scan = None;
+        self.stirred = true;
         self.return_credit(deliveries);
         if outcome == Outcome::Accepted {
             self.accept(deliveries, turn);

@@ -206,3 +206,32 @@ fn long_stretches_for_a_busy_group_are_passed_in_short_steps() {
     assert_eq!(by_consumer(&mut bench), pairs([(2, "other")]));
     assert!((2..=4).contains(&steps), "{steps} steps");
 }
+
+#[test]
+fn who_waits_for_its_group_costs_others_nothing() {
+    let settings = QueueSettings { group_header: Some("group".to_owned()), ..Default::default() };
+    let mut bench = Bench::new(&settings);
+    let of = |head, body| NewEntry { message: message(head, body), ..entry("") };
+    bench.attach(1, &acking(1)).expect("nobody is alone");
+    bench.publish(&[of("group=x", "held")]);
+    bench.publish(&vec![of("group=x", "waits"); 3000]);
+    bench.publish(&[of("group=y", "other")]);
+    bench.deliveries();
+    bench.attach(2, &acking(3)).expect("nobody is alone");
+    while std::mem::take(&mut bench.effects.more) {
+        bench.tick();
+    }
+    bench.deliveries();
+    // All that waits for the first one has been read once. From now on each step is one turn.
+    for _ in 0..5 {
+        bench.publish(&[of("group=z", "fresh")]);
+        assert_eq!(by_consumer(&mut bench), pairs([(2, "fresh")]));
+        bench.settle(2, "fresh", Outcome::Accepted);
+        assert!(!bench.effects.more, "nothing is left to be looked at");
+    }
+    bench.settle(2, "other", Outcome::Accepted);
+    bench.settle(1, "held", Outcome::Accepted);
+    assert!(!bench.effects.more);
+    let got = by_consumer(&mut bench);
+    assert!(got.iter().all(|(_, body)| body == "waits") && (1..=3).contains(&got.len()), "{got:?}");
+}

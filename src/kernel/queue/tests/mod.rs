@@ -8,6 +8,7 @@ mod consumers;
 mod control;
 mod death;
 mod expiry;
+mod groups;
 mod harness;
 mod limits;
 mod memory;
