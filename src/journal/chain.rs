@@ -205,7 +205,7 @@ impl Chain {
             if after.sequence != before.sequence + 1 {
                 return Err(missing(before.sequence + 1));
             }
-            if after.first != before.first + before.size || after.previous_end > after.first {
+            if after.first != before.first + before.size || after.previous_end <= before.first {
                 let expected = format!("a segment that follows {}", pair[0].name);
                 return Err(Error::Corrupt { file: pair[1].name.clone(), offset: 0, expected });
             }

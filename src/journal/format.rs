@@ -305,13 +305,19 @@ impl SegmentHeader {
         if version == 0 || version > VERSION {
             return Err(HeaderFault::Version(version));
         }
-        Ok(Self {
+        let header = Self {
             sequence: u64_at(bytes, 16),
             first: u64_at(bytes, 24),
             size: u64_at(bytes, 32),
             previous_end: u64_at(bytes, 40),
             root: u64_at(bytes, 48),
             epoch: u32_at(bytes, 56),
-        })
+        };
+        let possible = header.size >= SEGMENT_HEADER
+            && header.first.checked_add(header.size).is_some()
+            && header.previous_end <= header.first
+            && header.root < header.first.max(1)
+            && header.first.is_multiple_of(ALIGNMENT);
+        if possible { Ok(header) } else { Err(HeaderFault::None) }
     }
 }

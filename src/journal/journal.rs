@@ -101,6 +101,8 @@ pub(crate) struct Shared {
     pub checkpointing: AtomicBool,
     /// Copies that are being made: no segment goes meanwhile.
     pub copies: AtomicU64,
+    /// Files that are no segments now, as the keeper counted them last.
+    pub spare_files: AtomicU64,
     /// Whether the writer waits for room.
     pub blocked: AtomicBool,
     pub space: AtomicU8,

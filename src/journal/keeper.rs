@@ -79,8 +79,8 @@ impl Stock {
         self.prepared.as_ref().is_some_and(|ready| ready.sequence == sequence && ready.size == size)
     }
 
-    /// How many spares there are.
-    pub fn spares(&self) -> usize {
+    /// How many files there are, the next segment's included.
+    fn files(&self) -> usize {
         self.spares.len() + usize::from(self.prepared.is_some())
     }
 
@@ -172,6 +172,7 @@ impl Keeper {
         } else {
             stock.prepare(&*shared.backend, &shared.options, sequence, size)
         };
+        shared.spare_files.store(stock.files() as u64, Ordering::Relaxed);
         drop(stock);
         let space = match prepared {
             Ok(()) if shared.blocked.load(Ordering::Acquire) => Space::Full,

@@ -130,6 +130,7 @@ impl Journal {
             root: Mutex::new(Arc::new(chain.root)),
             checkpointing: AtomicBool::new(false),
             copies: AtomicU64::new(0),
+            spare_files: AtomicU64::new(0),
             blocked: AtomicBool::new(false),
             space: AtomicU8::new(0),
             failed: AtomicBool::new(false),
@@ -229,7 +230,7 @@ fn give_back(chain: &Chain, table: &Arc<RwLock<Table>>, replay: &mut dyn Replay)
             recovered.records += 1;
             replay.record(Stored::of(header, payload), &mut live).map_err(rejected(header.position))
         })?;
-        recovered.bytes += walked.end - from.unwrap_or(link.header.first);
+        recovered.bytes += walked.end.saturating_sub(from.unwrap_or(link.header.first));
     }
     replay.finished(&mut live);
     restore(&mut table.write(), &live)?;

@@ -113,7 +113,21 @@ impl Root {
             }
             root.streams.insert(id, stream);
         }
-        numbers.0.is_empty().then_some(root)
+        (numbers.0.is_empty() && root.is_possible()).then_some(root)
+    }
+
+    /// Whether what it says can be so: positions before its own, segments that end, counts that fit into a segment.
+    fn is_possible(&self) -> bool {
+        let segments = self.segments.iter().all(|segment| {
+            let limit = segment.first.checked_add(segment.size);
+            limit.is_some_and(|limit| segment.end <= limit) && segment.marked_bytes <= segment.size
+        });
+        let earlier = |position: &u64| *position > 0 && *position < self.position;
+        let streams = self.streams.values().all(|stream| {
+            let live = stream.live.iter().all(|(first, count)| *first < self.position && *count < 1 << 40);
+            stream.replay_from < self.position && stream.parts.iter().all(earlier) && live
+        });
+        self.begin < self.position && segments && streams
     }
 
     /// What the root record holds.
@@ -160,7 +174,11 @@ mod tests {
             position: 99,
             parts: vec![5],
             begin: 50,
-            streams: [(StreamId(3), stream), (StreamId(4), StreamCheckpoint::default())].into(),
+            streams: [
+                (StreamId(3), stream),
+                (StreamId(4), StreamCheckpoint { replay_from: 9, ..StreamCheckpoint::default() }),
+            ]
+            .into(),
             segments: vec![segment],
         };
         let bytes = root.encode();
@@ -170,7 +188,7 @@ mod tests {
         }
         assert_eq!(
             (root.replay_start(), root.replay_from(StreamId(3)), root.replay_from(StreamId(8))),
-            (0, 7, 50)
+            (7, 7, 50)
         );
         assert_eq!(root.pins().collect::<Vec<_>>(), [99, 5, 1, 2]);
     }

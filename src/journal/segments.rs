@@ -220,7 +220,8 @@ impl LiveCounts {
     }
 
     pub(crate) fn add_to_segment(&mut self, first: u64, records: u64) {
-        *self.counts.entry(first).or_default() += records;
+        let count = self.counts.entry(first).or_default();
+        *count = count.saturating_add(records);
     }
 
     /// First position of a segment and its count, without zeros.

@@ -95,7 +95,7 @@ impl Statistics {
             pending: shared.intake.lock().pending(),
             active_segments: 0,
             sealed_segments: 0,
-            spare_segments: shared.stock.try_lock().map_or(0, |stock| stock.spares() as u64),
+            spare_segments: shared.spare_files.load(Ordering::Relaxed),
             live_records: 0,
             live_bytes: 0,
             used_bytes: 0,

@@ -1,6 +1,8 @@
 //! Seeds of appends, settlements, checkpoints, compactions, crashes and restarts against a model. A failing seed is
 //! printed; `FAIRLEAD_JOURNAL_SEED=N` runs only that one, `FAIRLEAD_JOURNAL_SEEDS=N` runs so many.
 
+#![allow(clippy::expect_used, reason = "a test's helpers fail as its assertions do")]
+
 mod world;
 
 use fairlead_journal::Step;

@@ -1,5 +1,7 @@
 //! One fault at a time on a simulated disk: damage, a torn end, a full disk, failed writes, syncs and reads.
 
+#![allow(clippy::expect_used, reason = "a test's helpers fail as its assertions do")]
+
 mod world;
 
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! The journal on a real folder, with its threads.
 
+#![allow(clippy::expect_used, reason = "a test's helpers fail as its assertions do")]
+
 mod world;
 
 use std::path::PathBuf;
