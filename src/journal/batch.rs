@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::format::{ALIGNMENT, BATCH_HEADER, BatchState, RECORD_HEADER, decode_record, peek_length};
-use crate::root::Root;
+use crate::root::NewRoot;
 
 /// A piece of a record's payload.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +43,7 @@ pub struct Batch {
     /// Its own first position, that of its header.
     pub start: u64,
     /// The root that it ends, when it does.
-    pub root: Option<Arc<Root>>,
+    pub root: Option<Arc<NewRoot>>,
     buffer: Vec<u8>,
     shared: Vec<Shared>,
     shared_bytes: u64,

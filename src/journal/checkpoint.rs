@@ -4,7 +4,7 @@
 //! A stream that had no record since its last checkpoint is not written again: its parts stay where they are, pinned,
 //! unless they lie in a segment that is mostly dead; then they are copied.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -13,7 +13,7 @@ use crate::error::{ReadError, Refused};
 use crate::format::Class;
 use crate::ids::{Kind, Position, StreamId};
 use crate::journal::{Journal, Need, Record};
-use crate::root::{Root, SegmentEntry, StreamCheckpoint};
+use crate::root::{NewRoot, Root, SegmentEntry, StreamCheckpoint};
 use crate::segments::{LiveCounts, State};
 
 /// Why a checkpoint was not made. The one before stays.
@@ -31,7 +31,7 @@ pub enum CheckpointError {
 pub struct Checkpoint {
     journal: Journal,
     begin: Position,
-    before: Arc<Root>,
+    before: Arc<NewRoot>,
     streams: BTreeMap<StreamId, StreamCheckpoint>,
     /// Parts that this appended, which nothing needs if it is not finished.
     appended: Vec<u64>,
@@ -98,7 +98,7 @@ impl Checkpoint {
     /// # Errors
     /// When a part cannot be read or appended.
     pub fn unchanged(&mut self, stream: StreamId, replay_from: Position) -> Result<bool, CheckpointError> {
-        let Some(mut checkpoint) = self.before.streams.get(&stream).cloned() else { return Ok(false) };
+        let Some(mut checkpoint) = self.before.root.streams.get(&stream).cloned() else { return Ok(false) };
         checkpoint.replay_from = replay_from.0;
         for position in &mut checkpoint.parts {
             if self.keeps_a_sparse_segment(*position) {
@@ -128,12 +128,12 @@ impl Checkpoint {
             root.parts.push(position);
         }
         let record = Root::encode_record(&root.parts);
-        let mut at = |position: Position| {
-            root.position = position.0;
-            Arc::new(std::mem::take(&mut root))
-        };
+        // Here and not in the writer: with many streams it takes its time.
+        let kept: BTreeSet<u64> = root.pins().collect();
+        let superseded = self.before.root.pins().filter(|position| !kept.contains(position)).collect();
+        let new = NewRoot { root, superseded };
         let parts = [Part::Slice(&record)];
-        let position = self.journal.shared.append(Class::Root, ESSENTIAL, &parts, Some(&mut at))?;
+        let position = self.journal.shared.append(Class::Root, ESSENTIAL, &parts, Some(new))?;
         self.finished = true;
         Ok(position)
     }

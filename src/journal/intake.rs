@@ -10,7 +10,7 @@ use crate::batch::{Batch, Part};
 use crate::error::Refused;
 use crate::format::{BATCH_HEADER, RecordHeader, SEGMENT_HEADER, space};
 use crate::ids::{Position, SegmentId};
-use crate::root::Root;
+use crate::root::NewRoot;
 use crate::segments::{Counts, Segment, State, Table};
 
 /// Emptied buffers that are kept.
@@ -109,7 +109,7 @@ impl Intake {
     }
 
     /// The batch that was just pushed to ends a checkpoint.
-    pub fn set_root(&mut self, root: Arc<Root>) {
+    pub fn set_root(&mut self, root: Arc<NewRoot>) {
         self.open_batch().root = Some(root);
     }
 

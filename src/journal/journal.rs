@@ -16,7 +16,7 @@ use crate::ids::{Kind, Position, SegmentId, StreamId};
 use crate::intake::Intake;
 use crate::keeper::Stock;
 use crate::options::Options;
-use crate::root::Root;
+use crate::root::NewRoot;
 use crate::scan::Reader;
 use crate::segments::{LiveCounts, State, Table};
 use crate::statistics::{Measured, Statistics};
@@ -96,7 +96,9 @@ pub(crate) struct Shared {
     /// No record before it needs to be replayed.
     pub covered: AtomicU64,
     /// The newest durable root.
-    pub root: Mutex<Arc<Root>>,
+    pub root: Mutex<Arc<NewRoot>>,
+    /// Positions that are pinned no more, for the keeper.
+    pub superseded: Mutex<Vec<u64>>,
     /// Whether a checkpoint is being made or its root on the way to the disk.
     pub checkpointing: AtomicBool,
     /// Copies that are being made: no segment goes meanwhile.
@@ -149,7 +151,7 @@ impl Shared {
         class: Class,
         record: Record,
         parts: &[Part<'_>],
-        root: Option<&mut dyn FnMut(Position) -> Arc<Root>>,
+        root: Option<NewRoot>,
     ) -> Result<Position, Refused> {
         let length = parts.iter().map(|part| part.bytes().len()).sum();
         let limit = self.options.record_most;
@@ -185,8 +187,9 @@ impl Shared {
         if class != Class::Owner {
             self.table.read().pin(position.0);
         }
-        if let Some(root) = root {
-            intake.set_root(root(position));
+        if let Some(mut new) = root {
+            new.root.position = position.0;
+            intake.set_root(Arc::new(new));
         }
         self.next.store(intake.next(), Ordering::Release);
         if std::mem::take(&mut intake.writer_sleeps) {

@@ -198,6 +198,11 @@ impl Keeper {
         }
         let (durable, covered) =
             (shared.durable.load(Ordering::Acquire), shared.covered.load(Ordering::Acquire));
+        let superseded = std::mem::take(&mut *shared.superseded.lock());
+        {
+            let table = shared.table.read();
+            superseded.iter().for_each(|position| table.unpin(*position));
+        }
         let free = shared.table.write().take_free(durable, covered);
         stock.spares.extend(free.iter().map(|segment| Spare { name: segment.name(), size: segment.size }));
         Ok(())

@@ -17,6 +17,7 @@ use crate::intake::{Cursor, Intake};
 use crate::journal::{Events, Journal, Shared};
 use crate::keeper::{Keeper, Stock, UNFINISHED};
 use crate::options::Options;
+use crate::root::NewRoot;
 use crate::segments::{Counts, LiveCounts, Segment, State, Table, file_name};
 use crate::statistics::Measured;
 use crate::writer::{Active, Writer};
@@ -127,7 +128,8 @@ impl Journal {
             upkeep_wanted: Mutex::new(false),
             durable: AtomicU64::new(recovered.end.0),
             covered: AtomicU64::new(chain.root.replay_start()),
-            root: Mutex::new(Arc::new(chain.root)),
+            root: Mutex::new(Arc::new(NewRoot { root: chain.root, superseded: Vec::new() })),
+            superseded: Mutex::new(Vec::new()),
             checkpointing: AtomicBool::new(false),
             copies: AtomicU64::new(0),
             spare_files: AtomicU64::new(0),

@@ -33,6 +33,15 @@ pub struct SegmentEntry {
     pub marked_bytes: u64,
 }
 
+/// A root on its way to the disk.
+#[derive(Debug)]
+pub struct NewRoot {
+    /// What is newest once it is durable.
+    pub root: Root,
+    /// What was pinned for the root before and is not for this one.
+    pub superseded: Vec<u64>,
+}
+
 /// A root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Root {

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::format::{BatchState, SegmentHeader};
 use crate::ids::Position;
 use crate::journal::{Shared, Space, is_full};
-use crate::root::Root;
+use crate::root::NewRoot;
 use crate::segments::{State, file_name};
 
 /// Idle for so long, the writer makes sure that the last batch can be told from a torn one.
@@ -148,7 +148,7 @@ impl Writer {
         }
         let state = BatchState {
             durable: self.shared.durable.load(Ordering::Acquire),
-            root: self.shared.root.lock().position,
+            root: self.shared.root.lock().root.position,
         };
         let mut intake = self.shared.intake.lock();
         intake.writer_sleeps = false;
@@ -185,7 +185,7 @@ impl Writer {
         };
         let prepared =
             self.shared.stock.lock().take(&*self.shared.backend, &self.shared.options, sequence, size)?;
-        let root = self.shared.root.lock().position;
+        let root = self.shared.root.lock().root.position;
         let epoch = self.shared.intake.lock().epoch();
         let previous_end = self.active.as_ref().map_or(0, |active| active.end);
         let header = SegmentHeader { sequence, first, size, previous_end, root, epoch };
@@ -230,16 +230,11 @@ impl Writer {
     }
 
     /// A root has become durable: it takes the place of the one before, whose parts are pinned no more.
-    fn adopt(&self, root: Arc<Root>) {
-        let before = {
-            let mut newest = self.shared.root.lock();
-            std::mem::replace(&mut *newest, Arc::clone(&root))
-        };
-        let kept: std::collections::BTreeSet<u64> = root.pins().collect();
-        let table = self.shared.table.read();
-        before.pins().filter(|position| !kept.contains(position)).for_each(|position| table.unpin(position));
-        drop(table);
-        self.shared.covered.store(root.replay_start(), Ordering::Release);
+    fn adopt(&self, root: Arc<NewRoot>) {
+        let covered = root.root.replay_start();
+        self.shared.superseded.lock().extend_from_slice(&root.superseded);
+        *self.shared.root.lock() = root;
+        self.shared.covered.store(covered, Ordering::Release);
         self.shared.checkpointing.store(false, Ordering::Release);
         self.shared.want_upkeep();
     }
