@@ -70,6 +70,8 @@ pub struct World {
     pub recoveries: u64,
     pub lost_tails: u64,
     pub recycled: u64,
+    pub refused: u64,
+    pub blocked: u64,
 }
 
 impl World {
@@ -86,6 +88,8 @@ impl World {
             recoveries: 0,
             lost_tails: 0,
             recycled: 0,
+            refused: 0,
+            blocked: 0,
         }
     }
 
@@ -167,7 +171,11 @@ impl World {
                 self.history.push(operation);
                 Some(position.0)
             }
-            Err(Refused::Full | Refused::Busy { .. } | Refused::Failed) => None,
+            Err(Refused::Full) => {
+                self.refused += 1;
+                None
+            }
+            Err(Refused::Busy { .. } | Refused::Failed) => None,
             Err(refused) => panic!("not expected: {refused}"),
         }
     }
@@ -215,7 +223,9 @@ impl World {
 
     /// One step of the writer.
     pub fn step(&mut self) -> Step {
-        self.opened.as_mut().map_or(Step::Idle, |opened| opened.writer.step())
+        let step = self.opened.as_mut().map_or(Step::Idle, |opened| opened.writer.step());
+        self.blocked += u64::from(step == Step::Blocked);
+        step
     }
 
     /// Steps until there is nothing to write, or it cannot be.
