@@ -190,7 +190,8 @@ impl Keeper {
         Ok(space)
     }
 
-    fn recycle(&self) -> Result<(), Error> {
+    /// Make spares of the segments that nothing needs.
+    pub(crate) fn recycle(&self) -> Result<(), Error> {
         let shared = &*self.shared;
         let mut stock = shared.stock.lock();
         if shared.copies.load(Ordering::Acquire) > 0 {

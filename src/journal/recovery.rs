@@ -143,11 +143,13 @@ impl Journal {
             events,
             _lock: lock,
         });
+        let keeper = Keeper::new(Arc::clone(&shared));
+        // The mark may need a new segment, and the disk may be full.
+        keeper.recycle()?;
         let mut writer = Writer::new(Arc::clone(&shared), active);
         writer.begin_life()?;
         recovered.took = shared.backend.now().saturating_sub(began);
         shared.measured.lock().recovery = recovered.took;
-        let keeper = Keeper::new(Arc::clone(&shared));
         Ok(Opened { journal: Journal { shared }, writer, keeper, recovered })
     }
 }

@@ -102,7 +102,11 @@ impl World {
             Journal::open(Arc::new(self.disk.clone()), options(), Box::new(self.heard.clone()), &mut owner);
         let opened = match opened {
             Ok(opened) => opened,
-            Err(Error::Io { .. }) => {
+            Err(Error::Io { source, .. }) => {
+                if source.kind() == std::io::ErrorKind::StorageFull {
+                    // The last segment is full to its end and there is no room for another: somebody adds some.
+                    self.disk.set_capacity(self.disk.used() + (32 << 10));
+                }
                 self.heard.durable.store(confirmed, Ordering::SeqCst);
                 return Ok(false);
             }
