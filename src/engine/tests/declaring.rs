@@ -85,7 +85,7 @@ fn a_declaration_waits_until_a_queue_that_is_going_has_gone() {
     assert_eq!(client.connection.try_declare_queue("q", None, client.now), Ok(None));
     let declared = std::thread::scope(|scope| {
         let declaring = scope.spawn(|| client.declare("q", QueueSettings::default()));
-        change.prepare(&[TopologyCommand::DeleteQueue { id: old, name: "q".into() }]);
+        change.prepare(vec![TopologyCommand::DeleteQueue { id: old, name: "q".into() }]);
         change.publish();
         broker.queues.remove(old);
         drop(change);

@@ -133,8 +133,7 @@ impl State {
                 }
             }
             Command::TxRollback { transaction } => {
-                let positions =
-                    self.parts.remove(transaction).map(|part| part.positions).unwrap_or_default();
+                let positions = self.parts.remove(transaction).map(|part| part.positions).unwrap_or_default();
                 self.contents.released.extend(positions.into_iter().filter(|position| *position != 0));
             }
         }
