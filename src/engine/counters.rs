@@ -57,6 +57,8 @@ counters! {
     DeadLettersDropped,
     /// Direct replies handed over.
     Replies,
+    /// Messages lost because the disk did not give them back.
+    MessagesUnreadable,
     /// Queues declared anew.
     QueuesCreated,
     /// Queues deleted.

@@ -148,6 +148,7 @@ impl QueueCell {
         scratch.effects.clear(KEEP);
         let mut guard = self.inner.lock();
         let inner = &mut *guard;
+        inner.log.before_step(&mut inner.queue, &broker.memory);
         let result = step(&mut inner.entered(&mut scratch.effects, now));
         inner.hand_over(scratch, now);
         if inner.collect_letters(&mut scratch.effects) {
@@ -165,6 +166,13 @@ impl QueueCell {
         scratch.wake();
         self.note(broker, scratch);
         result
+    }
+
+    /// Look at the queue and its log, between steps.
+    pub(crate) fn with_log<R>(&self, look: impl FnOnce(&Queue, &mut Log) -> R) -> R {
+        let mut inner = self.inner.lock();
+        let Inner { queue, log, .. } = &mut *inner;
+        look(queue, log)
     }
 
     /// Whether messages wait although there are consumers, as of the last step: none of them can take more now.
@@ -192,6 +200,11 @@ impl QueueCell {
             broker.janitor.note(self.id, &self.deadline, Time(0));
         } else if let Some(deadline) = effects.deadline {
             broker.janitor.note(self.id, &self.deadline, deadline);
+        }
+        if !effects.fetches.is_empty()
+            && let Some(store) = &broker.store
+        {
+            store.fetches.want(Arc::clone(self), std::mem::take(&mut effects.fetches));
         }
         if effects.delete_me {
             scratch.deletions.push(Arc::clone(self));

@@ -107,7 +107,7 @@ impl Broker {
         for host in &declared {
             self.realise(&hosts[host.name.as_str()], host, now)?;
         }
-        self.memory.set_stop_above(settings.memory_stop_above);
+        self.memory.set_marks(&settings);
         self.settings.store(Arc::new(settings));
         self.janitor.poke();
         Ok(())

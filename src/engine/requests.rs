@@ -364,8 +364,15 @@ impl Connection {
     fn get(&mut self, session: SessionId, name: &str, acknowledge: bool, now: Time) -> Result<bool, Refusal> {
         let cell = self.queue(name)?;
         loop {
+            let mut fetches = Vec::new();
             let got = self.enter(&cell, now, |q| {
                 let got = q.queue.get(session, acknowledge, &mut q.turn);
+                if got == Ok(Got::Waiting) {
+                    fetches = std::mem::take(&mut q.turn.effects.fetches);
+                    if fetches.is_empty() {
+                        fetches.extend(q.queue.next_fetch());
+                    }
+                }
                 if got == Ok(Got::Found) {
                     // The outbox is ours, and the task that would be woken at work.
                     let _ = self.outbox().deliver(&mut q.turn.effects.got);
@@ -381,8 +388,13 @@ impl Connection {
                     self.broker.counters.add(Counter::GotEmpty, 1);
                     return Ok(false);
                 }
-                // Expired messages are in the way; each step takes some of them.
-                Ok(Got::Waiting) => {}
+                // Expired messages are in the way, of which each step takes some; or it is only on disk, and the
+                // client waits for it in any case.
+                Ok(Got::Waiting) => {
+                    if let Some(store) = self.broker.store.as_ref().filter(|_| !fetches.is_empty()) {
+                        self.broker.fetch(store, &cell, &fetches, now);
+                    }
+                }
                 Err(_gone) => return Err(Refusal::NotFound(Resource::Queue, name.to_owned())),
             }
         }

@@ -19,6 +19,11 @@ pub struct Settings {
     pub transaction_bytes: u64,
     /// Bytes of messages above which publishers are stopped.
     pub memory_stop_above: u64,
+    /// Bytes of messages above which queues leave to the disk what they can of those that come.
+    pub memory_page_out_above: u64,
+    /// Bytes of messages that a queue holds in memory before it leaves those that come to the disk, if they are on it.
+    /// Queues that exist keep theirs.
+    pub queue_memory: u64,
     /// Virtual hosts with what is declared in them; `/` exists even if it is not here.
     pub virtual_hosts: Vec<DeclaredHost>,
 }
@@ -32,6 +37,8 @@ impl Default for Settings {
             topology: TopologyBounds { queues: 1_000_000, exchanges: 100_000, bindings: 10_000_000 },
             transaction_bytes: 256 << 20,
             memory_stop_above: 1 << 30,
+            memory_page_out_above: 512 << 20,
+            queue_memory: 16 << 20,
             virtual_hosts: Vec::new(),
         }
     }

@@ -292,6 +292,13 @@ impl Journal {
         self.shared.table.read().find(position.0).map(|segment| segment.id)
     }
 
+    /// The positions that a segment has room for.
+    #[must_use]
+    pub fn range_of(&self, segment: SegmentId) -> Option<std::ops::Range<u64>> {
+        let table = self.shared.table.read();
+        table.by_id(segment).map(|segment| segment.first..segment.first + segment.size)
+    }
+
     /// Empty counts, for a stream's part in a checkpoint.
     #[must_use]
     pub fn live_counts(&self) -> LiveCounts {

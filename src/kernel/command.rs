@@ -84,6 +84,8 @@ pub enum DropReason {
     Purged,
     /// Another queue holds it.
     Moved,
+    /// The store cannot give it any more.
+    Unreadable,
 }
 
 /// One step of a queue's state, borrowed. Same commands in the same order, same state.

@@ -150,6 +150,9 @@ fn described(counter: Counter) -> (&'static str, &'static str) {
         Counter::DeadLettered => ("messages_dead_lettered", "Dead letters sent on."),
         Counter::DeadLettersDropped => ("messages_dead_letters_dropped", "Dead letters that went nowhere."),
         Counter::Replies => ("direct_replies", "Direct replies handed over."),
+        Counter::MessagesUnreadable => {
+            ("messages_unreadable", "Messages lost because the disk did not give them back.")
+        }
         Counter::QueuesCreated => ("queues_created", "Queues declared anew."),
         Counter::QueuesDeleted => ("queues_deleted", "Queues deleted."),
         Counter::ConnectionsOpened => ("connections_opened", "Connections accepted."),

@@ -4,7 +4,7 @@ use super::Config;
 use super::section::Shown;
 
 /// Keys, and sections of keys, that a running broker takes; the others wait for its next start.
-const RELOADED: [&str; 17] = [
+const RELOADED: [&str; 18] = [
     "authentication",
     "limits.channels_per_connection",
     "limits.connections",
@@ -17,6 +17,7 @@ const RELOADED: [&str; 17] = [
     "limits.transaction_bytes",
     "limits.unsettled_per_consumer",
     "logging.level",
+    "memory.page_out_above",
     "memory.stop_publishers_above",
     "policies",
     "timeouts",

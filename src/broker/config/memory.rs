@@ -3,7 +3,7 @@
 use super::node::Value;
 use super::section::Section;
 use super::units::{self, show_bytes};
-use super::values::{Parsed, unexpected};
+use super::values::{Parsed, size, unexpected};
 use std::fmt;
 use std::fs;
 use std::path::Path;
@@ -43,10 +43,12 @@ impl Mark {
     }
 }
 
-/// The two marks.
+/// What messages may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryMarks {
-    /// Above it long queues are to page out.
+    /// Bytes that a durable queue holds in memory.
+    pub queue: u64,
+    /// Above it queues leave to the disk what they can.
     pub page_out_above: Mark,
     /// Above it publishers are stopped.
     pub stop_publishers_above: Mark,
@@ -55,6 +57,7 @@ pub struct MemoryMarks {
 impl MemoryMarks {
     pub(super) fn read(section: &Section) -> MemoryMarks {
         let marks = MemoryMarks {
+            queue: section.required("queue", size((64 << 10)..=(64 << 30))),
             page_out_above: section.required("page_out_above", mark),
             stop_publishers_above: section.required("stop_publishers_above", mark),
         };

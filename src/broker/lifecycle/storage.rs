@@ -48,6 +48,14 @@ pub fn open(
     let threads = vec![
         Builder::new().name("journal-writer".to_owned()).spawn(move || writer.run())?,
         Builder::new().name("journal-keeper".to_owned()).spawn(move || keeper.run())?,
+        Builder::new().name("journal-upkeep".to_owned()).spawn({
+            let broker = Arc::clone(&broker);
+            move || broker.serve_upkeep()
+        })?,
+        Builder::new().name("journal-reader".to_owned()).spawn({
+            let broker = Arc::clone(&broker);
+            move || broker.serve_fetches()
+        })?,
     ];
     Ok((broker, JournalThreads { threads }))
 }

@@ -20,6 +20,8 @@ pub fn settings(config: &Config) -> Settings {
         topology: limits.topology(),
         transaction_bytes: limits.transaction_bytes,
         memory_stop_above: config.memory.stop_publishers_above.bytes(memory),
+        memory_page_out_above: config.memory.page_out_above.bytes(memory),
+        queue_memory: config.memory.queue,
         virtual_hosts: hosts.collect(),
     }
 }

@@ -5,7 +5,7 @@
 
 use fairlead_kernel::QueueId;
 use fairlead_kernel::settings::{Binding, Destination, ExchangeSettings, QueueSettings};
-use fairlead_kernel::topology::{Topology, TopologyCommand, TopologySnapshot};
+use fairlead_kernel::topology::{BindingRecord, Topology, TopologyCommand, TopologySnapshot};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -70,6 +70,17 @@ fn change(before: &Topology, after: &Topology, command: &TopologyCommand) -> Opt
         | TopologyCommand::PutPolicy(_)
         | TopologyCommand::DeletePolicy { .. } => None,
     }
+}
+
+/// All durable things of a topology.
+pub(super) fn items_of(topology: &Topology) -> Vec<Item> {
+    let exchanges = topology.exchanges().filter(|it| it.settings().durable && !it.is_system());
+    let exchanges = exchanges.map(|it| Item::Exchange(Arc::clone(it.name()), Arc::clone(it.settings())));
+    let queues = topology.queues().filter(|it| is_kept(it.settings()));
+    let queues = queues.map(|it| Item::Queue(it.id(), Arc::clone(it.name()), Arc::clone(it.settings())));
+    let bindings = topology.bindings().map(BindingRecord::to_binding);
+    let bindings = bindings.filter(|binding| joins_durable(topology, binding)).map(Item::Binding);
+    exchanges.chain(queues).chain(bindings).collect()
 }
 
 /// Whether a queue outlives a restart: an exclusive one goes with its connection.

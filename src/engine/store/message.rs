@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Flags: bits 0 and 1 are the origin. A body above [`WHOLE_BODY`] bytes is in records of its own, its parts, which
-//! come before it. The transaction is 0 for a message that belongs to none.
+//! come before it. The transaction is 0 for a message that belongs to none; for a copy it is the position copied from.
 
 use super::fields::{Fields, word};
 use fairlead_kernel::command::NewEntry;
@@ -99,6 +99,16 @@ impl<'a> StoredMessage<'a> {
             head,
             body: fields.0,
         })
+    }
+
+    /// The record of a copy, in front of its body if that is in parts, else with it.
+    pub(super) fn moved(&self, sequence: Sequence, from: u64, parts: &[u64]) -> Vec<u8> {
+        let mut out = Vec::new();
+        encode(&mut out, sequence, from, &self.entry(&[]), parts);
+        if parts.is_empty() {
+            out.extend_from_slice(self.body);
+        }
+        out
     }
 
     /// The message, as a queue takes it. `segments` is the body where it is in parts.

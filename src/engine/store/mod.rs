@@ -5,13 +5,16 @@
 //! start `recovery` makes the same queues and topologies of the records.
 
 mod catalogue;
+mod entries;
 mod fields;
 mod gates;
 mod message;
+mod paging;
 mod queue_log;
 mod recorded;
 mod recovery;
 mod start;
+mod upkeep;
 
 pub(crate) use catalogue::is_kept;
 pub(crate) use gates::Line;
@@ -25,7 +28,9 @@ use fairlead_journal::{Events, Journal, Need, Part, Position, Record, StreamId};
 use fairlead_kernel::session::Event;
 use fairlead_kernel::topology::{Topology, TopologyCommand};
 use gates::Gates;
+use paging::Fetches;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// The stream of the catalogue, and of transactions' ends; a queue's stream has the queue's number.
 const CATALOGUE: StreamId = StreamId(0);
@@ -57,12 +62,17 @@ mod kind {
     pub(super) const SERVED: Kind = Kind(8);
     /// Of a queue: it was deleted.
     pub(super) const DELETE: Kind = Kind(9);
+    /// Of a queue: a copy of a message, whose record was where its transaction's number says. Live.
+    pub(super) const MOVED: Kind = Kind(10);
 }
 
 /// See the module's text.
 pub(crate) struct Store {
     journal: Journal,
     gates: Arc<Gates>,
+    pub(crate) fetches: Fetches,
+    /// When the journal has come so far, a checkpoint is due.
+    checkpoint_at: AtomicU64,
 }
 
 impl std::fmt::Debug for Store {
@@ -137,6 +147,7 @@ impl Store {
 
     /// Take nothing more: the writer ends when all is on disk.
     pub(crate) fn close(&self) {
+        self.fetches.close();
         self.journal.close();
     }
 }

@@ -3,8 +3,9 @@
 //! Only persistent messages are recorded, each in a record that is live until the queue says that it needs it no
 //! more; commands that concern none of them are not recorded either. Limits are not: they come from the topology.
 
-use super::message::{self, WHOLE_BODY};
+use super::message::{self, StoredMessage, WHOLE_BODY};
 use super::{Store, kind};
+use crate::memory::Memory;
 use bytes::Bytes;
 use fairlead_journal::{Kind, Part, StreamId};
 use fairlead_kernel::command::{Apply, Command, CommandLog, NewEntry, SequenceRange};
@@ -44,6 +45,8 @@ pub(super) struct Kept {
     pub(super) messages: u64,
     /// Parts of long bodies, by the position of their message.
     pub(super) parts: HashMap<u64, Box<[u64]>>,
+    /// Something was recorded or released since the last checkpoint.
+    pub(super) changed: bool,
     /// It is recorded that messages may have been delivered since the last start.
     pub(super) served: bool,
 }
@@ -77,6 +80,14 @@ impl Log {
         Log::Journal(Box::new(QueueLog::new(Arc::clone(store), queue, Kept::default())))
     }
 
+    /// A step comes: what the queue may keep in memory of the messages that it brings.
+    #[inline]
+    pub(crate) fn before_step(&self, queue: &mut Queue, memory: &Memory) {
+        if matches!(self, Log::Journal(_)) {
+            queue.set_memory_budget(memory.queue_budget());
+        }
+    }
+
     /// A step has been done: say in the journal what it means for what is kept there.
     #[inline]
     pub(crate) fn after_step(&mut self, queue: &mut Queue) {
@@ -84,8 +95,32 @@ impl Log {
             log.release(queue);
             if !log.kept.served && queue.unsettled().messages > 0 {
                 log.kept.served = true;
-                log.store.append(log.stream, kind::SERVED, &[]);
+                log.write(kind::SERVED, &[], &[]);
             }
+        }
+    }
+}
+
+impl Log {
+    /// What is kept of a durable queue.
+    pub(super) fn kept_mut(&mut self) -> Option<&mut Kept> {
+        match self {
+            Log::Memory => None,
+            Log::Journal(log) => Some(&mut log.kept),
+        }
+    }
+
+    /// See [`QueueLog::relocate_message`].
+    pub(super) fn relocate(
+        &mut self,
+        queue: &mut Queue,
+        (sequence, from): (Sequence, u64),
+        message: &StoredMessage<'_>,
+        bodies: &[Bytes],
+    ) -> bool {
+        match self {
+            Log::Memory => false,
+            Log::Journal(log) => log.relocate_message(queue, (sequence, from), message, bodies),
         }
     }
 }
@@ -144,11 +179,16 @@ impl QueueLog {
         let body = entry.message.body;
         let parts = match body {
             Body::Segments(segments) if body.len() > WHOLE_BODY => self.parts(segments),
+            Body::Slice(slice) if slice.len() > WHOLE_BODY => {
+                let parts = slice.chunks(WHOLE_BODY);
+                parts.map(|part| self.append_live(kind::BODY, &[Part::Slice(part)])).collect()
+            }
             Body::Segments(_) | Body::Slice(_) => Vec::new(),
         };
         self.buffer.clear();
         message::encode(&mut self.buffer, sequence, transaction, entry, &parts);
         let front = Part::Slice(&self.buffer);
+        self.kept.changed = true;
         let append = |pieces: &[Part<'_>]| self.store.append_live(self.stream, kind::ENTRY, pieces);
         let position = match body {
             _ if !parts.is_empty() => append(&[front]),
@@ -191,7 +231,11 @@ impl QueueLog {
 
     fn part(&self, pieces: &[Bytes]) -> u64 {
         let pieces: Vec<Part<'_>> = pieces.iter().map(Part::Shared).collect();
-        self.store.append_live(self.stream, kind::BODY, &pieces)
+        self.append_live(kind::BODY, &pieces)
+    }
+
+    pub(super) fn append_live(&self, kind: Kind, pieces: &[Part<'_>]) -> u64 {
+        self.store.append_live(self.stream, kind, pieces)
     }
 
     fn write(&mut self, kind: Kind, front: &[u8], ids: &[SequenceRange]) {
@@ -201,11 +245,13 @@ impl QueueLog {
             self.buffer.extend_from_slice(&range.first.0.to_le_bytes());
             self.buffer.extend_from_slice(&range.last.0.to_le_bytes());
         }
+        self.kept.changed = true;
         self.store.append(self.stream, kind, &self.buffer);
     }
 
     fn release(&mut self, queue: &mut Queue) {
         for position in queue.take_released() {
+            self.kept.changed = true;
             self.kept.messages -= 1;
             self.store.release(position);
             for part in self.kept.parts.remove(&position).into_iter().flatten() {

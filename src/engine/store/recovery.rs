@@ -6,10 +6,12 @@
 use super::catalogue::{HostCatalogue, Item};
 use super::fields::Fields;
 use super::message::StoredMessage;
+use super::paging::Fetches;
 use super::queue_log::Kept;
-use super::{CATALOGUE, Ears, Fatal, Gates, Store, kind};
+use super::upkeep::EVERY;
+use super::{CATALOGUE, Ears, Fatal, Gates, Store, entries, kind};
 use bytes::Bytes;
-use fairlead_journal::{Backend, Journal, LiveCounts, Options, Position, Rejected, Replay, Stored};
+use fairlead_journal::{Backend, Journal, LiveCounts, Options, Position, Rejected, Replay, Stored, StreamId};
 use fairlead_journal::{Keeper, Writer};
 use fairlead_kernel::command::{Command, DropReason, SequenceRange};
 use fairlead_kernel::message::HeadReaders;
@@ -19,6 +21,7 @@ use fairlead_kernel::topology::TopologySnapshot;
 use fairlead_kernel::{QueueId, Sequence, Time};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// What a start has found.
 pub(crate) struct Recovered {
@@ -74,11 +77,18 @@ pub(crate) fn recover(
         hosts: BTreeMap::new(),
         queues: HashMap::new(),
         committed: HashSet::new(),
+        early: HashMap::new(),
         last_queue: 0,
         last_transaction: 0,
     };
     let opened = Journal::open(backend, options, Box::new(ears), &mut recovery)?;
-    let store = Arc::new(Store { journal: opened.journal, gates });
+    let checkpoint_at = opened.recovered.end.0.saturating_sub(opened.recovered.bytes) + EVERY;
+    let store = Arc::new(Store {
+        journal: opened.journal,
+        gates,
+        fetches: Fetches::default(),
+        checkpoint_at: AtomicU64::new(checkpoint_at),
+    });
     // Their deletion was recorded, and what the catalogue would say of it was not any more.
     recovery.queues.retain(|_, queue| !queue.queue.is_gone());
     recovery.hosts.values_mut().for_each(|host| host.keep_queues(|id| recovery.queues.contains_key(&id)));
@@ -107,6 +117,8 @@ struct Recovery {
     queues: HashMap<QueueId, RecoveredQueue>,
     /// Transactions that are in force.
     committed: HashSet<u64>,
+    /// Parts of checkpoints of queues that are not known yet.
+    early: HashMap<QueueId, Vec<Bytes>>,
     last_queue: u64,
     last_transaction: u64,
 }
@@ -116,8 +128,28 @@ fn unknown(what: &str) -> Rejected {
 }
 
 impl Replay for Recovery {
-    fn checkpoint(&mut self, _stream: fairlead_journal::StreamId, _part: Bytes) -> Result<(), Rejected> {
-        Err(unknown("no checkpoint"))
+    fn checkpoint(&mut self, stream: StreamId, part: Bytes) -> Result<(), Rejected> {
+        if stream != CATALOGUE {
+            let id = QueueId(stream.0);
+            match self.queues.get_mut(&id) {
+                Some(queue) => return queue.restore(&part).ok_or_else(|| unknown("a queue's entries")),
+                // It was declared while the checkpoint was made; that is read behind it.
+                None => self.early.entry(id).or_default().push(part),
+            }
+            return Ok(());
+        }
+        let (head, host, items): ((u64, u64), Arc<str>, Vec<Item>) = rmp_serde::from_slice(&part)
+            .map_err(|error| Rejected(format!("a snapshot of the catalogue: {error}")))?;
+        self.last_queue = self.last_queue.max(head.0);
+        self.last_transaction = self.last_transaction.max(head.1);
+        for item in &items {
+            if let Item::Queue(id, name, settings) = item {
+                self.add_queue(*id, name, settings)?;
+            }
+        }
+        let catalogue = self.hosts.entry(host).or_default();
+        items.into_iter().for_each(|item| catalogue.take(item));
+        Ok(())
     }
 
     fn record(&mut self, record: Stored<'_>, live: &mut LiveCounts) -> Result<(), Rejected> {
@@ -137,6 +169,12 @@ impl Replay for Recovery {
     }
 
     fn finished(&mut self, live: &mut LiveCounts) {
+        for part in self.early.drain().flat_map(|(_, parts)| parts) {
+            // Of queues that were never more than declared: their declaration did not come so far.
+            entries::decode(&part, |entry, parts| {
+                std::iter::once(entry.position).chain(parts).for_each(|position| release(live, position));
+            });
+        }
         for queue in self.queues.values_mut() {
             queue.parts.drain().for_each(|(position, _)| release(live, position));
             if queue.kept.served {
@@ -159,7 +197,7 @@ impl Recovery {
                 let (host, item): (Arc<str>, Item) = rmp_serde::from_slice(record.payload)
                     .map_err(|error| Rejected(format!("a change of the catalogue: {error}")))?;
                 match &item {
-                    Item::Queue(id, name, settings) => self.add_queue(*id, name, settings),
+                    Item::Queue(id, name, settings) => self.add_queue(*id, name, settings)?,
                     Item::NoQueue(id, _) => self.drop_queue(*id, live),
                     Item::Exchange(..) | Item::NoExchange(_) | Item::Binding(_) | Item::NoBinding(_) => {}
                 }
@@ -175,11 +213,23 @@ impl Recovery {
         Ok(())
     }
 
-    fn add_queue(&mut self, id: QueueId, name: &Arc<str>, settings: &QueueSettings) {
+    fn add_queue(&mut self, id: QueueId, name: &Arc<str>, settings: &QueueSettings) -> Result<(), Rejected> {
         self.last_queue = self.last_queue.max(id.0);
-        let queue = Queue::new(id, Arc::clone(name), settings, &settings.limits, self.readers, self.now);
-        let (kept, open, parts) = Default::default();
-        self.queues.insert(id, RecoveredQueue { queue, kept, open, parts });
+        // Behind a checkpoint that was made meanwhile the same may be read twice.
+        if self.queues.contains_key(&id) {
+            return Ok(());
+        }
+        let mut queue = Queue::new(id, Arc::clone(name), settings, &settings.limits, self.readers, self.now);
+        // Ready before bodies are read: they are left where they are.
+        queue.set_memory_budget(0);
+        let kept = Kept { changed: true, ..Kept::default() };
+        let (open, parts) = Default::default();
+        let mut queue = RecoveredQueue { queue, kept, open, parts };
+        for part in self.early.remove(&id).into_iter().flatten() {
+            queue.restore(&part).ok_or_else(|| unknown("a queue's entries"))?;
+        }
+        self.queues.insert(id, queue);
+        Ok(())
     }
 
     fn drop_queue(&mut self, id: QueueId, live: &mut LiveCounts) {
@@ -192,11 +242,37 @@ impl Recovery {
 }
 
 impl RecoveredQueue {
+    /// Put back what a part of a checkpoint has. `None` if it is not understood.
+    fn restore(&mut self, part: &[u8]) -> Option<()> {
+        let RecoveredQueue { queue, kept, .. } = self;
+        let (next, served) = entries::decode(part, |entry, parts| {
+            queue.restore_entry(&entry);
+            kept.messages += 1;
+            if !parts.is_empty() {
+                kept.parts.insert(entry.position, parts.into());
+            }
+        })?;
+        queue.restore_next(next);
+        kept.served |= served;
+        Some(())
+    }
+
     /// Do what a record says; gives the transaction that it belongs to. `None` if it is not understood.
     fn take(&mut self, record: Stored<'_>) -> Option<Option<u64>> {
         let mut fields = Fields(record.payload);
         match record.kind {
             kind::ENTRY => return self.entry(record),
+            kind::MOVED => {
+                let stored = StoredMessage::decode(record.payload)?;
+                stored.parts.iter().for_each(|part| drop(self.parts.remove(part)));
+                let position = record.position.0;
+                self.kept.messages += 1;
+                if !stored.parts.is_empty() {
+                    self.kept.parts.insert(position, stored.parts.as_slice().into());
+                }
+                // A queue that is being made is not gone, or wants no copies.
+                let _ = self.queue.relocated(&[(stored.sequence, stored.transaction, position)]);
+            }
             kind::BODY => {
                 self.parts.insert(record.position.0, Bytes::copy_from_slice(record.payload));
             }

@@ -7,9 +7,20 @@ use crate::settings::Settings;
 use crate::vhost::VirtualHost;
 use crate::{SettingsError, broker::Hosts};
 use fairlead_journal::{Backend, Keeper, Options, Writer};
+use fairlead_kernel::effect::Fetch;
 use fairlead_kernel::message::HeadReaders;
+use fairlead_kernel::queue::Queue;
 use fairlead_kernel::topology::Topology;
 use std::sync::Arc;
+
+/// All messages of a queue that cannot work without them.
+fn all_if_needed(queue: &Queue) -> Vec<Fetch> {
+    if !queue.needs_messages() {
+        return Vec::new();
+    }
+    let all = queue.stored_within(0..u64::MAX);
+    all.map(|(sequence, position)| Fetch { sequence, position, length: 0 }).collect()
+}
 
 /// Where a broker keeps what is durable.
 pub struct Storage {
@@ -78,7 +89,9 @@ impl Broker {
             for record in host.topology().queues() {
                 let Some(queue) = queues.remove(&record.id()) else { continue };
                 let (queue, log) = queue.into_parts(&store);
+                let fetches = all_if_needed(&queue);
                 let cell = broker.add_cell(queue, log, host, now);
+                broker.fetch(&store, &cell, &fetches, now);
                 broker.janitor.note(cell.id(), &cell.deadline, now);
             }
         }

@@ -6,6 +6,7 @@ mod declaring;
 mod memory;
 mod publishing;
 mod settings;
+mod storage;
 mod transactions;
 
 use crate::auth::Authentication;

@@ -5,6 +5,7 @@
 use super::chunk::Chunks;
 use super::entry::{ACQUIRED, Entry, FETCHING, Handle, LEAVING};
 use super::lane::{Lane, Place};
+use super::state::message_digest;
 use super::{labels, packed};
 use crate::command::{NewEntry, SequenceRange};
 use crate::ids::{Sequence, Time};
@@ -76,11 +77,19 @@ pub(super) struct Contents {
     pub(super) expiring: u64,
     /// Where in the store messages are that went since this was asked for.
     pub(super) released: Vec<u64>,
+    /// Bytes of messages above which those that come are left to the store, if it has them; `None` is no bound.
+    pub(super) budget: Option<usize>,
     /// Bytes of shared messages, each counted in full.
     shared_bytes: usize,
 }
 
 impl Contents {
+    /// Whether messages take as much memory as they may.
+    #[inline]
+    fn is_over_budget(&self) -> bool {
+        self.budget.is_some_and(|budget| self.chunks.memory() + self.shared_bytes >= budget)
+    }
+
     /// Add new entries behind all of their levels, the first under that sequence, which is higher than any
     /// before; returns the sequence behind the last. `positions` are where they are in the store, or empty.
     #[inline]
@@ -97,21 +106,26 @@ impl Contents {
         let mut before: Option<&MessageView<'_>> = None;
         for run in entries.chunk_by(|left, right| left.priority == right.priority) {
             let lane = lane_of(&mut self.lanes, run[0].priority);
-            let lane = &mut self.lanes[lane];
             for entry in run {
+                let position = positions.next().copied().unwrap_or(0);
+                let stored = position != 0 && self.is_over_budget();
                 if before.is_none_or(|before| !labels::alike(before, &entry.message)) {
                     label = None;
                 }
                 before = Some(&entry.message);
-                let (handle, body_length) =
-                    keep(&mut self.chunks, &mut self.shared_bytes, &entry.message, &mut label);
+                let (handle, body_length) = if stored {
+                    let digest = message_digest(&entry.message);
+                    (Handle::Stored { digest }, short(entry.message.body.len()))
+                } else {
+                    keep(&mut self.chunks, &mut self.shared_bytes, &entry.message, &mut label)
+                };
                 self.expiring += u64::from(entry.expires.0 != 0);
                 bytes += u64::from(body_length);
-                lane.push(Entry {
+                self.lanes[lane].push(Entry {
                     handle,
                     sequence,
                     expires: entry.expires,
-                    position: positions.next().copied().unwrap_or(0),
+                    position,
                     body_length,
                     delivery_count: 0,
                     priority: entry.priority,
@@ -276,7 +290,8 @@ impl Contents {
     pub(super) fn remove(&mut self, ids: &[SequenceRange], wanted: u8) -> u64 {
         let mut dead = Dead::default();
         let mut removed = 0;
-        let Contents { lanes, chunks, ready, unsettled, leaving, expiring, released, shared_bytes } = self;
+        let Contents { lanes, chunks, ready, unsettled, leaving, expiring, released, shared_bytes, .. } =
+            self;
         for lane in lanes {
             for range in ids {
                 lane.remove(*range, wanted, |entry, handle| {
@@ -363,6 +378,12 @@ impl Contents {
     }
 }
 
+/// Bodies are far below 4 GiB: their protocols' limits see to that.
+#[inline]
+fn short(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
 /// Keep a message: copied when small, else shared; returns where, and the length of its body.
 #[inline]
 fn keep(
@@ -379,8 +400,7 @@ fn keep(
         None => {
             let shared = message.to_shared();
             *shared_bytes += shared_size(&shared);
-            let body_length = u32::try_from(message.body.len()).unwrap_or(u32::MAX);
-            (Handle::Shared(shared), body_length)
+            (Handle::Shared(shared), short(message.body.len()))
         }
     }
 }

@@ -17,6 +17,11 @@ use crate::ids::{QueueId, Sequence, SessionId, Time};
 use crate::message::MessageView;
 use std::sync::Arc;
 
+/// Bytes that are asked of the store at a time: enough to read in one piece, few beside a queue's budget.
+const READ_AHEAD: usize = 1 << 20;
+/// Bytes of a stored message besides its body, about.
+const FETCH_COST: usize = 256;
+
 impl Queue {
     /// Serve consumers until messages or credit run out.
     pub(super) fn dispatch<L: CommandLog, W: SharedWindows>(&mut self, turn: &mut Turn<'_, L, W>) {
@@ -241,13 +246,23 @@ impl Queue {
         consumer.acknowledge
     }
 
-    /// Ask for a stored message, once.
+    /// Ask for a stored message, once, and for some of those behind it, which will be wanted next.
     pub(super) fn want(&mut self, spot: Spot, effects: &mut Effects) {
-        let entry = self.state.contents.at_mut(spot);
-        if matches!(entry.handle, Handle::Stored { .. }) && !entry.has(FETCHING) {
+        let mut bytes = 0;
+        let mut next = Some(spot.place);
+        while let Some(place) = next
+            && bytes < READ_AHEAD
+        {
+            let spot = Spot { place, ..spot };
+            let entry = self.state.contents.at_mut(spot);
+            if !matches!(entry.handle, Handle::Stored { .. }) || entry.has(FETCHING) || !entry.is_ready() {
+                return;
+            }
             entry.flags |= FETCHING;
             let Entry { sequence, position, body_length: length, .. } = *entry;
             effects.fetches.push(Fetch { sequence, position, length });
+            bytes += length as usize + FETCH_COST;
+            next = self.state.contents.lanes[spot.lane].next_live(place);
         }
     }
 

@@ -4,7 +4,7 @@
 //! goes when it comes to the head, and is never delivered.
 
 use super::contents::Spot;
-use super::entry::Handle;
+use super::entry::{FETCHING, Handle};
 use super::state::earlier;
 use super::{Gone, Queue, STEP, SharedWindows, Turn};
 use crate::command::{Command, CommandLog, DropReason, push_sequence};
@@ -80,7 +80,10 @@ impl Queue {
         let mut next = self.trim_at;
         if self.state.contents.expiring > 0 {
             for lane in &mut self.state.contents.lanes {
-                if let Some(place) = lane.next_ready() {
+                // One that is being fetched is seen to when it has come.
+                if let Some(place) = lane.next_ready()
+                    && !lane.at(place).has(FETCHING)
+                {
                     next = earlier(next, lane.at(place).expires);
                 }
             }

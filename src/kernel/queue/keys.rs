@@ -31,11 +31,17 @@ impl Keys {
         }
     }
 
+    /// An entry has come, or has been read back: then perhaps a newer one is known.
     fn insert(&mut self, sequence: Sequence, key: Arc<[u8]>) {
-        self.of.insert(sequence, Arc::clone(&key));
+        if self.of.insert(sequence, Arc::clone(&key)).is_some() {
+            return;
+        }
         self.bytes += key.len();
-        if let Some(old) = self.newest.insert(key, sequence) {
-            self.replaced.push(old);
+        let newest = self.newest.entry(key).or_insert(sequence);
+        if *newest > sequence {
+            self.replaced.push(sequence);
+        } else if *newest < sequence {
+            self.replaced.push(std::mem::replace(newest, sequence));
         }
     }
 

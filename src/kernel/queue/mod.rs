@@ -108,6 +108,8 @@ pub struct Counters {
     pub dead_lettered: u64,
     /// Purged.
     pub purged: u64,
+    /// Gone because the store could not give them back.
+    pub unreadable: u64,
 }
 
 /// What a queue's settings say that its steps ask for.

@@ -1,11 +1,13 @@
 //! Messages that lie only in the store: asked for by [`crate::effect::Fetch`], answered here.
 //! Dispatch never assumes that a message is in memory.
 
-use super::entry::{ACQUIRED, Handle, LEAVING, REDELIVERED};
+use super::entry::{ACQUIRED, Entry, FETCHING, Handle, LEAVING, REDELIVERED};
 use super::{Gone, Queue, SharedWindows, Turn};
-use crate::command::{CommandLog, SequenceRange};
+use crate::command::{Command, CommandLog, DropReason, SequenceRange, push_sequence};
+use crate::effect::Fetch;
 use crate::ids::Sequence;
 use crate::message::MessageView;
+use std::ops::Range;
 
 impl Queue {
     /// The store has these messages at these positions: ready ones leave memory. What is held stays.
@@ -47,12 +49,82 @@ impl Queue {
                 && matches!(self.state.contents.at(spot).handle, Handle::Stored { .. })
             {
                 self.state.contents.page_in(spot, message);
+                self.index_keys(std::iter::once(*sequence));
             }
         }
         self.stirred = true;
         self.dispatch(turn);
         self.finish(turn);
         Ok(())
+    }
+
+    /// Messages that come when those in memory take so many bytes are left to the store, if it has them. Without
+    /// effect where newer messages replace older ones or come in groups: their heads are asked for all the time.
+    pub fn set_memory_budget(&mut self, bytes: usize) {
+        if !self.needs_messages() {
+            self.state.contents.budget = Some(bytes);
+        }
+    }
+
+    /// The store cannot give these messages, asked for at these positions: they are lost, and those behind them go
+    /// on. One that was moved since is asked for again.
+    ///
+    /// # Errors
+    /// [`Gone`] after its deletion.
+    pub fn lost<L: CommandLog, W: SharedWindows>(
+        &mut self,
+        fetches: &[Fetch],
+        turn: &mut Turn<'_, L, W>,
+    ) -> Result<(), Gone> {
+        self.alive()?;
+        let mut ids = Vec::new();
+        for Fetch { sequence, position, .. } in fetches {
+            let Some(spot) = self.state.contents.find(*sequence) else { continue };
+            let entry = self.state.contents.at_mut(spot);
+            if !matches!(entry.handle, Handle::Stored { .. }) {
+                continue;
+            }
+            entry.flags &= !FETCHING;
+            if entry.position == *position {
+                self.state.contents.leave(spot);
+                push_sequence(&mut ids, *sequence);
+            }
+        }
+        if !ids.is_empty() {
+            self.counters.unreadable += ids.iter().map(|range| range.last.0 - range.first.0 + 1).sum::<u64>();
+            self.commit(&Command::Drop { ids: &ids, reason: DropReason::Unreadable }, turn);
+        }
+        self.dispatch(turn);
+        self.finish(turn);
+        Ok(())
+    }
+
+    /// The message that a Get waits for, asked for already or not.
+    pub fn next_fetch(&mut self) -> Option<Fetch> {
+        let spot = self.state.contents.next_ready()?;
+        let entry = self.state.contents.at(spot);
+        let Entry { sequence, position, body_length: length, .. } = *entry;
+        matches!(entry.handle, Handle::Stored { .. }).then_some(Fetch { sequence, position, length })
+    }
+
+    /// Whether all messages have to be in memory for this queue to work.
+    #[must_use]
+    pub fn needs_messages(&self) -> bool {
+        self.keys.is_some() || self.groups.is_some()
+    }
+
+    /// Where an entry's message is in the store; `None` if there is no such entry, or it is not there.
+    pub fn position_of(&mut self, sequence: Sequence) -> Option<u64> {
+        let spot = self.state.contents.find(sequence)?;
+        Some(self.state.contents.at(spot).position).filter(|position| *position != 0)
+    }
+
+    /// The entries whose messages are in the store at these positions, in the order of their sequences.
+    pub fn stored_within(&self, positions: Range<u64>) -> impl Iterator<Item = (Sequence, u64)> {
+        let entries = self.state.contents.in_order().into_iter();
+        entries
+            .map(|entry| (entry.sequence, entry.position))
+            .filter(move |(_, position)| positions.contains(position))
     }
 
     /// The store has copied messages: sequence, old and new position. Which of both nobody needs any more is among

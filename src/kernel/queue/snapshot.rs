@@ -62,12 +62,6 @@ impl Queue {
     pub fn snapshot(&self) -> Snapshot {
         let contents = &self.state.contents;
         let entries = contents.in_order().into_iter().map(|entry| SavedEntry {
-            sequence: entry.sequence,
-            expires: entry.expires,
-            priority: entry.priority,
-            delivery_count: entry.delivery_count,
-            redelivered: entry.has(REDELIVERED),
-            position: entry.position,
             message: match (&entry.handle, view(&contents.chunks, entry)) {
                 (_, Some(message)) => SavedMessage::Here(message.to_shared()),
                 (Handle::Stored { digest }, None) => {
@@ -75,6 +69,7 @@ impl Queue {
                 }
                 (_, None) => SavedMessage::Stored { digest: 0, length: 0 },
             },
+            ..saved(entry)
         });
         Snapshot {
             next: self.state.next,
@@ -96,35 +91,71 @@ impl Queue {
         now: Time,
     ) -> Self {
         let mut queue = Queue::new(id, name, settings, &snapshot.limits, readers, now);
-        for saved in &snapshot.entries {
-            let entry = |handle, body_length| Entry {
-                handle,
-                sequence: saved.sequence,
-                expires: saved.expires,
-                position: saved.position,
-                body_length,
-                delivery_count: saved.delivery_count,
-                priority: saved.priority,
-                flags: if saved.redelivered { REDELIVERED } else { 0 },
-            };
-            let contents = &mut queue.state.contents;
-            match &saved.message {
-                SavedMessage::Here(message) => {
-                    contents.put_back(entry(Handle::Gone, 0), Some(&Message::view(message)));
-                }
-                SavedMessage::Stored { digest, length } => {
-                    let handle = Handle::Stored { digest: *digest };
-                    contents.put_back(entry(handle, *length), None);
-                }
-            }
-        }
-        queue.state.next = snapshot.next;
+        snapshot.entries.iter().for_each(|saved| queue.restore_entry(saved));
         queue.state.deleted = snapshot.deleted;
         for (transaction, part) in &snapshot.parts {
             queue.state.parts.add(*transaction, part.clone());
         }
-        queue.proposed = snapshot.next;
-        queue.index_keys(snapshot.entries.iter().map(|saved| saved.sequence));
+        queue.restore_next(snapshot.next);
         queue
+    }
+
+    /// Put a saved entry behind those that are there, ready; for a queue that is being made.
+    pub fn restore_entry(&mut self, saved: &SavedEntry) {
+        let entry = |handle, body_length| Entry {
+            handle,
+            sequence: saved.sequence,
+            expires: saved.expires,
+            position: saved.position,
+            body_length,
+            delivery_count: saved.delivery_count,
+            priority: saved.priority,
+            flags: if saved.redelivered { REDELIVERED } else { 0 },
+        };
+        let contents = &mut self.state.contents;
+        match &saved.message {
+            SavedMessage::Here(message) => {
+                contents.put_back(entry(Handle::Gone, 0), Some(&Message::view(message)));
+            }
+            SavedMessage::Stored { digest, length } => {
+                let handle = Handle::Stored { digest: *digest };
+                contents.put_back(entry(handle, *length), None);
+            }
+        }
+        self.index_keys(std::iter::once(saved.sequence));
+    }
+
+    /// The next entry gets that sequence, or a later one; for a queue that is being made.
+    pub fn restore_next(&mut self, next: Sequence) {
+        self.state.next = self.state.next.max(next);
+        self.proposed = self.state.next;
+    }
+
+    /// What a store that has the messages must know of the entries that are in it, in the order of their sequences.
+    pub fn stored_entries(&self) -> impl Iterator<Item = SavedEntry> {
+        let entries = self.state.contents.in_order().into_iter().filter(|entry| entry.position != 0);
+        entries.map(|entry| SavedEntry {
+            message: SavedMessage::Stored { digest: self.state.digest(entry), length: entry.body_length },
+            ..saved(entry)
+        })
+    }
+
+    /// Whether there are transactions that have neither been committed nor rolled back.
+    #[must_use]
+    pub fn has_open_transactions(&self) -> bool {
+        self.state.parts.iter().next().is_some()
+    }
+}
+
+/// All but the message.
+fn saved(entry: &Entry) -> SavedEntry {
+    SavedEntry {
+        sequence: entry.sequence,
+        expires: entry.expires,
+        priority: entry.priority,
+        delivery_count: entry.delivery_count,
+        redelivered: entry.has(REDELIVERED),
+        position: entry.position,
+        message: SavedMessage::Stored { digest: 0, length: 0 },
     }
 }

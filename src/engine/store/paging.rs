@@ -1,0 +1,156 @@
+//! Messages that are only in the journal come back when a queue wants them.
+//!
+//! Flow: a step asks for the next messages of its queue -> they line up here -> a thread that may block reads them and
+//! gives them to the queue, whose consumers are served. What cannot be read is lost, and said so.
+
+use super::Store;
+use super::message::StoredMessage;
+use crate::Broker;
+use crate::counters::Counter;
+use crate::queue_cell::QueueCell;
+use crate::scratch::Scratch;
+use bytes::Bytes;
+use fairlead_journal::{Position, ReadError};
+use fairlead_kernel::effect::Fetch;
+use fairlead_kernel::{MessageView, Sequence, Time};
+use parking_lot::{Condvar, Mutex};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What queues wait for.
+#[derive(Debug, Default)]
+pub(crate) struct Fetches {
+    /// Rank: leaf.
+    wanted: Mutex<Wanted>,
+    come: Condvar,
+    closing: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Wanted {
+    line: VecDeque<(Arc<QueueCell>, Vec<Fetch>)>,
+    closed: bool,
+}
+
+impl Fetches {
+    pub(crate) fn want(&self, cell: Arc<QueueCell>, fetches: Vec<Fetch>) {
+        self.wanted.lock().line.push_back((cell, fetches));
+        self.come.notify_one();
+    }
+
+    pub(super) fn close(&self) {
+        self.wanted.lock().closed = true;
+        self.come.notify_all();
+        self.closing.notify_all();
+    }
+
+    /// Whether it is closed, now or within that time.
+    pub(super) fn closed_within(&self, time: Duration) -> bool {
+        let mut wanted = self.wanted.lock();
+        let end = Instant::now() + time;
+        while !wanted.closed {
+            if self.closing.wait_until(&mut wanted, end).timed_out() {
+                break;
+            }
+        }
+        wanted.closed
+    }
+
+    fn next(&self) -> Option<(Arc<QueueCell>, Vec<Fetch>)> {
+        self.wanted.lock().line.pop_front()
+    }
+
+    /// The next, when there is one; `None` when there will be none any more.
+    fn wait(&self) -> Option<(Arc<QueueCell>, Vec<Fetch>)> {
+        let mut wanted = self.wanted.lock();
+        loop {
+            if wanted.closed {
+                return None;
+            }
+            if let Some(next) = wanted.line.pop_front() {
+                return Some(next);
+            }
+            self.come.wait(&mut wanted);
+        }
+    }
+}
+
+/// A message's record, and the parts of its body.
+struct Read {
+    sequence: Sequence,
+    payload: Bytes,
+    parts: Vec<Bytes>,
+}
+
+impl Broker {
+    /// Read what queues wait for, until the storage is closed. For a thread that may block.
+    pub fn serve_fetches(&self) {
+        let Some(store) = &self.store else { return };
+        while let Some((cell, fetches)) = store.fetches.wait() {
+            self.fetch(store, &cell, &fetches, self.clock.now());
+        }
+    }
+
+    /// Read what a queue waits for; false if none does.
+    pub fn fetch_next(&self, now: Time) -> bool {
+        let Some(store) = &self.store else { return false };
+        let Some((cell, fetches)) = store.fetches.next() else { return false };
+        self.fetch(store, &cell, &fetches, now);
+        true
+    }
+
+    /// Read these messages, and give them to their queue. Blocks.
+    pub(crate) fn fetch(&self, store: &Store, cell: &Arc<QueueCell>, fetches: &[Fetch], now: Time) {
+        let (mut read, mut lost) = (Vec::with_capacity(fetches.len()), Vec::new());
+        for fetch in fetches {
+            match store.read_message(fetch) {
+                Ok(message) => read.push(message),
+                Err(error) => {
+                    let (queue, vhost, sequence) = (&*cell.name, &**cell.host.name(), fetch.sequence.0);
+                    // Unless it was moved or has gone meanwhile, which the queue knows.
+                    tracing::warn!(%error, queue, vhost, sequence, "a message cannot be read where it was");
+                    lost.push(*fetch);
+                }
+            }
+        }
+        let decoded: Vec<_> = read
+            .iter()
+            .filter_map(|read| StoredMessage::decode(&read.payload).map(|it| (read, it)))
+            .collect();
+        let messages: Vec<(Sequence, MessageView<'_>)> =
+            decoded.iter().map(|(read, it)| (read.sequence, it.entry(&read.parts).message)).collect();
+        let mut unreadable = 0;
+        Scratch::with(|scratch| {
+            cell.enter(self, scratch, now, |q| {
+                // Deleted meanwhile: nobody wants them any more.
+                let _ = q.queue.loaded(&messages, &mut q.turn);
+                if !lost.is_empty() {
+                    let before = q.queue.counters().unreadable;
+                    let _ = q.queue.lost(&lost, &mut q.turn);
+                    unreadable = q.queue.counters().unreadable - before;
+                }
+            });
+            self.follow_up(scratch, now);
+        });
+        if unreadable > 0 {
+            self.counters.add(Counter::MessagesUnreadable, unreadable);
+            let (queue, vhost) = (&*cell.name, &**cell.host.name());
+            tracing::error!(
+                queue,
+                vhost,
+                messages = unreadable,
+                "messages are lost: the disk does not give them back"
+            );
+        }
+    }
+}
+
+impl Store {
+    fn read_message(&self, fetch: &Fetch) -> Result<Read, ReadError> {
+        let payload = self.journal.read(Position(fetch.position))?;
+        let parts = StoredMessage::decode(&payload).map(|message| message.parts).unwrap_or_default();
+        let parts = parts.into_iter().map(|part| self.journal.read(Position(part)));
+        Ok(Read { sequence: fetch.sequence, parts: parts.collect::<Result<_, _>>()?, payload })
+    }
+}

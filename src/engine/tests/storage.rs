@@ -1,0 +1,193 @@
+//! A broker on a simulated disk: what is told, and what is there after a crash.
+
+use super::{Client, ONE, Pairs, binding, publish};
+use crate::auth::Authentication;
+use crate::{Broker, Opened, Settings, Storage};
+use fairlead_journal::backend::simulated::Disk;
+use fairlead_journal::{Options, Step};
+use fairlead_kernel::MessageView;
+use fairlead_kernel::message::HeadReaders;
+use fairlead_kernel::session::{Event, Outcome, Publish, Reply, Request};
+use fairlead_kernel::settings::{ConsumerSettings, ExchangeKind, ExchangeSettings, QueueSettings};
+use std::sync::Arc;
+
+/// Memory of a queue: next to nothing, so that most messages are on the disk only.
+const QUEUE_MEMORY: u64 = 2000;
+
+fn open(disk: &Disk) -> Opened {
+    let authentication = Authentication { disabled: true, ..Authentication::default() };
+    let settings = Settings { authentication, queue_memory: QUEUE_MEMORY, ..Settings::default() };
+    let options = Options {
+        segment_size: 2 << 20,
+        first_segment_size: 64 << 10,
+        record_most: (1 << 20) + 1024,
+        batch_bytes: 64 << 10,
+        keep_free: 0,
+        low_below: 0,
+        ..Options::default()
+    };
+    let fatal = Box::new(|error: &fairlead_journal::Error| panic!("{error}"));
+    let storage = Storage { backend: Arc::new(disk.clone()), options, fatal };
+    Broker::open(settings, HeadReaders { amqp_0_9_1: &Pairs }, storage).unwrap()
+}
+
+/// Everything that was appended is on the disk.
+fn sync(opened: &mut Opened) {
+    loop {
+        match opened.writer.step() {
+            Step::Idle => break,
+            Step::Durable(_) => {}
+            other => panic!("{other:?}"),
+        }
+        opened.keeper.step().unwrap();
+    }
+    while opened.broker.fetch_next(opened.broker.clock().now()) {}
+}
+
+/// A client's request whose answer waits for the disk.
+fn ask(opened: &mut Opened, client: &mut Client, request: Request) -> Reply {
+    let now = client.now;
+    let told = client.connection.execute(ONE, request, now);
+    assert_eq!(told, None, "nothing is told before it is on the disk");
+    assert_eq!(client.connection.next_event(), None);
+    sync(opened);
+    match client.connection.next_event() {
+        Some(Event::Reply { result, .. }) => result.unwrap(),
+        other => panic!("not an answer: {other:?}"),
+    }
+}
+
+fn durable() -> QueueSettings {
+    QueueSettings { durable: true, ..QueueSettings::default() }
+}
+
+fn declare(opened: &mut Opened, client: &mut Client, name: &str) {
+    let settings = Some(Box::new(durable()));
+    ask(opened, client, Request::DeclareQueue { name: name.to_owned(), settings });
+}
+
+fn persistent<'a>(exchange: &'a str, key: &'a str, body: &'a str) -> Publish<'a> {
+    let publish = publish(exchange, key, body);
+    Publish { message: MessageView { persistent: true, ..publish.message }, ..publish }
+}
+
+/// All that a queue gives, settled.
+fn drain(opened: &mut Opened, queue: &str) -> Vec<String> {
+    let mut client = Client::new(&opened.broker);
+    client.consume(queue, ConsumerSettings::default());
+    let mut bodies = Vec::new();
+    loop {
+        let (delivered, _) = client.receive();
+        client.connection.delivered(client.now);
+        let fetched = opened.broker.fetch_next(client.now);
+        if delivered.is_empty() && !fetched {
+            return bodies;
+        }
+        bodies.extend(delivered.into_iter().map(|delivered| delivered.body));
+    }
+}
+
+#[test]
+fn confirms_wait_for_the_disk_and_what_is_confirmed_survives() {
+    let disk = Disk::new(1, 1 << 30);
+    let mut opened = open(&disk);
+    let mut client = Client::new(&opened.broker);
+    declare(&mut opened, &mut client, "q");
+    let kind = ExchangeKind::Topic;
+    let settings = ExchangeSettings {
+        kind,
+        durable: true,
+        auto_delete: false,
+        internal: false,
+        alternate: None,
+        hash_header: None,
+        arguments: Vec::new(),
+    };
+    let request = Request::DeclareExchange { name: "x".to_owned(), settings: Some(settings) };
+    ask(&mut opened, &mut client, request);
+    ask(&mut opened, &mut client, Request::Bind(binding("x", "q", "a.*")));
+    let confirmed = Publish { confirm: Some(1), ..persistent("x", "a.b", "kept") };
+    assert_eq!(client.publish(&[confirmed]), [], "not yet");
+    assert_eq!(client.connection.next_event(), None);
+    let before = disk.crash(7);
+    sync(&mut opened);
+    let told = client.connection.next_event();
+    assert_eq!(told, Some(Event::Confirmed { session: ONE, from: 1, to: 1, accepted: true }));
+    let transient = Publish { confirm: Some(2), ..publish("x", "a.c", "not kept") };
+    let at_once = Event::Confirmed { session: ONE, from: 2, to: 2, accepted: true };
+    assert_eq!(client.publish(&[transient]), [at_once], "nothing is promised");
+    let mut opened = open(&disk.crash(8));
+    assert_eq!(drain(&mut opened, "q"), ["kept"]);
+    let mut client = Client::new(&opened.broker);
+    assert_eq!(client.publish(&[persistent("x", "a.d", "again")]), []);
+    assert_eq!(drain(&mut opened, "q"), ["again"], "exchange and binding are there");
+    let mut opened = open(&before);
+    assert!(drain(&mut opened, "q").len() <= 1, "it may be there or not: nobody was told");
+}
+
+#[test]
+fn a_queue_longer_than_its_memory_keeps_its_order_and_its_place_after_a_crash() {
+    let disk = Disk::new(2, 1 << 30);
+    let mut opened = open(&disk);
+    let mut client = Client::new(&opened.broker);
+    declare(&mut opened, &mut client, "q");
+    let mut expected: Vec<String> = (0..2000).map(|n| format!("{n:0>200}")).collect();
+    expected.push("L".repeat(3_000_000));
+    for body in &expected {
+        client.publish(&[persistent("", "q", body)]);
+    }
+    sync(&mut opened);
+    assert!(opened.broker.memory.used() < 120_000, "{}", opened.broker.memory.used());
+    assert!(opened.broker.checkpoint().unwrap());
+    sync(&mut opened);
+    for body in ["behind", "the checkpoint"] {
+        client.publish(&[persistent("", "q", body)]);
+        expected.push(body.to_owned());
+    }
+    sync(&mut opened);
+    for seed in 0..3 {
+        let mut opened = open(&disk.crash(seed));
+        assert_eq!(Client::new(&opened.broker).counts("q").0, expected.len() as u64);
+        assert!(drain(&mut opened, "q") == expected);
+    }
+}
+
+#[test]
+fn segments_go_when_their_messages_have_and_what_lives_in_them_is_copied() {
+    let disk = Disk::new(3, 1 << 30);
+    let mut opened = open(&disk);
+    let mut client = Client::new(&opened.broker);
+    declare(&mut opened, &mut client, "q");
+    declare(&mut opened, &mut client, "old");
+    let large = "L".repeat(1_500_000);
+    client.publish(&[persistent("", "old", "one"), persistent("", "old", &large)]);
+    client.consume("q", ConsumerSettings { acknowledge: true, ..ConsumerSettings::default() });
+    let body = "x".repeat(10_000);
+    let (mut most, mut settled) = (0, 0);
+    for round in 0..40 {
+        client.publish(&[persistent("", "q", &body); 50]);
+        sync(&mut opened);
+        let (delivered, _) = client.receive();
+        client.connection.delivered(client.now);
+        settled += delivered.len();
+        let deliveries = delivered.iter().map(super::Delivered::unsettled).collect();
+        client.tell(Request::Settle { outcome: Outcome::Accepted, deliveries });
+        opened.broker.checkpoint().unwrap();
+        sync(&mut opened);
+        while opened.broker.maintain_storage(client.now).unwrap() {
+            sync(&mut opened);
+        }
+        sync(&mut opened);
+        if round > 10 {
+            most = most.max(disk.used());
+        }
+    }
+    assert!(most < 16 << 20, "20 MB went through; {most} bytes are on the disk");
+    let moved = open(&disk.crash(4));
+    drop(opened);
+    let mut opened = moved;
+    assert!(drain(&mut opened, "old") == ["one".to_owned(), large]);
+    assert_eq!(drain(&mut opened, "q").len(), 2000 - settled);
+    opened.broker.checkpoint().unwrap();
+    sync(&mut opened);
+}
