@@ -133,6 +133,28 @@ fn append_alone(folder: &Path) -> Result<f64, Box<dyn std::error::Error>> {
     Ok(median(rounds))
 }
 
+/// Seconds to open a journal of a million records of 1 KB that no checkpoint covers.
+fn restart(folder: &Path) -> Result<f64, Box<dyn std::error::Error>> {
+    // Nothing of an earlier run: an error here is one of the next line.
+    let _ = std::fs::remove_dir_all(folder);
+    let open = || {
+        let progress = Progress { durable: Arc::default(), appender: std::thread::current() };
+        let backend = Arc::new(Folder::new(folder)?);
+        Journal::open(backend, Options::default(), Box::new(progress), &mut Nothing)
+    };
+    let mut opened = open()?;
+    for number in 1..=1_000_000_u64 {
+        opened.journal.append(RECORD_OF_ONE, &[Part::Slice(&[7; RECORD])])?;
+        if number.is_multiple_of(5000) {
+            opened.writer.step();
+        }
+    }
+    drop(opened);
+    let recovered = open()?.recovered;
+    println!("{} records, {} bytes read at the start", recovered.records, recovered.bytes);
+    Ok(recovered.took.as_secs_f64())
+}
+
 /// The same bytes in as many equal writes, each followed by a sync, over zeros that were written before.
 fn plain(file: &File, run: &Run) -> std::io::Result<f64> {
     let length = (run.bytes / run.syncs.max(1)) as usize;
@@ -171,6 +193,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     file.sync_all()?;
     println!("{:.0} ns an append alone", append_alone(&folder.join("journal"))?);
+    println!("{:.2} s to open a million records of 1 KB", restart(&folder.join("journal"))?);
     for window in windows {
         let (mut rates, mut shares, mut appends, mut syncs) = (vec![], vec![], vec![], vec![]);
         for _ in 0..rounds {
