@@ -41,8 +41,9 @@ pub struct Checkpoint {
 impl Journal {
     /// Begin a checkpoint: none while another is being made, or its root on the way to the disk.
     ///
-    /// Every stream that has a record before [`Checkpoint::begin`] and is still of interest must be given, by
-    /// [`Checkpoint::stream`] or [`Checkpoint::unchanged`]; a stream that is not given is replayed from `begin` only.
+    /// Ask which streams there are after this, not before: every stream that has a record before
+    /// [`Checkpoint::begin`] and is still of interest must be given, by [`Checkpoint::stream`] or
+    /// [`Checkpoint::unchanged`]. A stream that is not given is replayed from `begin` only.
     #[must_use]
     pub fn checkpoint(&self) -> Option<Checkpoint> {
         if self.shared.checkpointing.swap(true, Ordering::AcqRel) {

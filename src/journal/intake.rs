@@ -93,12 +93,10 @@ impl Intake {
     ) -> Position {
         let needed = space(header.length as usize);
         self.make_room(needed, table);
-        let open = self.open_batch();
-        header.position = open.end();
+        header.epoch = self.epoch;
         let share_from = self.share_from;
-        let epoch = self.epoch;
         let batch = self.open_batch();
-        header.epoch = epoch;
+        header.position = batch.end();
         batch.push(&header.encode(payload_checksum), parts, share_from);
         if header.live {
             self.cursor.counts.mark(needed);

@@ -24,7 +24,8 @@ use crate::statistics::{Measured, Statistics};
 /// What the journal tells whoever opened it. The calls come from the writer's and the keeper's threads and must be
 /// short; the journal holds no lock meanwhile.
 pub trait Events: Send + Sync {
-    /// Every record before this position is on disk. The positions only grow.
+    /// Every record before this position is on disk. The positions only grow. It is told once while the journal is
+    /// opened, too.
     fn durable(&self, before: Position);
 
     /// A write or a sync failed. Nothing becomes durable after this; the process should end with a clear line.
@@ -236,7 +237,8 @@ impl Journal {
     }
 
     /// The payload of a record, its checksum verified. What is not on disk yet comes out of memory; the rest is a
-    /// blocking read, for a thread that may block.
+    /// blocking read, for a thread that may block. The position must be one of a record that was appended in this life
+    /// or given back at its start; one that was released may be found damaged, since its segment is used again.
     ///
     /// # Errors
     /// When the disk fails, the record is damaged, or the position is none of a record. Only this read has failed.

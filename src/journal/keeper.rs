@@ -165,7 +165,8 @@ impl Keeper {
         let shared = &*self.shared;
         self.recycle()?;
         let mut stock = shared.stock.lock();
-        stock.trim(&*shared.backend, &shared.options)?;
+        // What cannot be removed must not keep the next segment from being prepared.
+        let trimmed = stock.trim(&*shared.backend, &shared.options);
         let (sequence, size) = (stock.next_sequence, shared.options.segment_size);
         let prepared = if stock.has(sequence, size) {
             Ok(())
@@ -187,7 +188,7 @@ impl Keeper {
             Err(error) => return Err(error),
         };
         shared.set_space(space);
-        Ok(space)
+        trimmed.map(|()| space)
     }
 
     /// Make spares of the segments that nothing needs.

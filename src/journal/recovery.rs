@@ -100,7 +100,8 @@ impl Journal {
     /// Open a folder, or begin one in an empty folder, and give everything back that was durable.
     ///
     /// # Errors
-    /// When another process has it, when it is damaged or of a newer format, when a record is rejected, or the disk's.
+    /// When another process has it, when it is damaged or of a newer format, when a record is rejected, when the last
+    /// segment is full to its end and the disk has no room for another, or the disk's.
     pub fn open(
         backend: Arc<dyn Backend>,
         options: Options,

@@ -9,7 +9,7 @@ use fairlead_journal::Step;
 use fairlead_journal::backend::simulated::Faults;
 use world::World;
 
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 100;
 const ACTIONS: u64 = 700;
 
 fn number(variable: &str) -> Option<u64> {
@@ -30,7 +30,6 @@ struct Seen {
     lost_tails: u64,
     recycled: u64,
     refused: u64,
-    blocked: u64,
 }
 
 fn run(seed: u64, capacity: u64, faults: Faults) -> Result<Seen, String> {
@@ -49,7 +48,6 @@ fn run(seed: u64, capacity: u64, faults: Faults) -> Result<Seen, String> {
         lost_tails: world.lost_tails,
         recycled: world.recycled,
         refused: world.refused,
-        blocked: world.blocked,
     })
 }
 
@@ -62,7 +60,6 @@ fn run_all(capacity: u64, faults: impl Fn(u64) -> Faults) -> Seen {
                 all.lost_tails += seen.lost_tails;
                 all.recycled += seen.recycled;
                 all.refused += seen.refused;
-                all.blocked += seen.blocked;
             }
             Err(words) => panic!("seed {seed} (FAIRLEAD_JOURNAL_SEED={seed}): {words}"),
         }
@@ -84,7 +81,7 @@ fn what_was_confirmed_is_there_after_any_crash_and_nothing_else() {
 fn a_small_disk_fills_up_and_nothing_is_lost() {
     let seen = run_all(72 << 10, |_| Faults::default());
     if number("FAIRLEAD_JOURNAL_SEED").is_none() {
-        assert!(seen.refused > 0 && seen.blocked > 0, "{} refused, {} blocked", seen.refused, seen.blocked);
+        assert!(seen.refused > 0, "the disk is full at times");
     }
 }
 

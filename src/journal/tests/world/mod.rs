@@ -71,7 +71,6 @@ pub struct World {
     pub lost_tails: u64,
     pub recycled: u64,
     pub refused: u64,
-    pub blocked: u64,
 }
 
 impl World {
@@ -89,7 +88,6 @@ impl World {
             lost_tails: 0,
             recycled: 0,
             refused: 0,
-            blocked: 0,
         }
     }
 
@@ -227,9 +225,7 @@ impl World {
 
     /// One step of the writer.
     pub fn step(&mut self) -> Step {
-        let step = self.opened.as_mut().map_or(Step::Idle, |opened| opened.writer.step());
-        self.blocked += u64::from(step == Step::Blocked);
-        step
+        self.opened.as_mut().map_or(Step::Idle, |opened| opened.writer.step())
     }
 
     /// Steps until there is nothing to write, or it cannot be.
