@@ -90,6 +90,36 @@ fn a_segment_goes_when_nothing_in_it_lives_and_a_checkpoint_covers_it_and_not_be
 }
 
 #[test]
+fn what_a_recycled_segment_held_is_not_replayed() {
+    let disk = Disk::new(1, 64 << 20);
+    let mut opened = open(&disk, &mut Owner::default());
+    let mut previous = None;
+    let mut used_again = false;
+    let mut last = Vec::new();
+    // Records of one size, one a batch: the old ones begin exactly where the new ones end.
+    for number in 0..1200_u64 {
+        last = append_items(&mut opened, 1, 1);
+        settle(&mut opened, 1, &last);
+        let segment = opened.journal.segment_of(last[0]);
+        if segment != previous {
+            checkpoint(&mut opened, &[(1, &[])]);
+            let files = disk.list().expect("listed").len();
+            used_again |= number > 0 && files <= 4 && segment.is_some_and(|segment| segment.0 > 8);
+            previous = segment;
+        }
+    }
+    assert!(used_again, "segments are recycled");
+    let end = opened.journal.durable();
+    drop(opened);
+    let mut owner = Owner::default();
+    let opened = open(&disk, &mut owner);
+    assert_eq!(opened.recovered.end, end);
+    assert!(owner.replayed.iter().all(|operation| operation.position < end.0));
+    assert!(owner.replayed.iter().any(|operation| operation.position == last[0].0));
+    assert!(owner.live.is_empty());
+}
+
+#[test]
 fn one_old_live_record_does_not_pin_its_segment() {
     let disk = Disk::new(1, 64 << 20);
     let mut opened = open(&disk, &mut Owner::default());
