@@ -190,11 +190,15 @@ impl Intake {
         self.buffers.clear();
     }
 
-    /// The payload of a record that is not on disk yet.
+    /// The payload of a record that waits to be written.
     pub fn read(&self, position: u64) -> Option<Bytes> {
-        let waiting = self.closed.iter().chain(&self.open);
-        let mut batches = self.in_flight.as_deref().into_iter().chain(waiting);
+        let mut batches = self.closed.iter().chain(&self.open);
         batches.find(|batch| (batch.start..batch.end()).contains(&position))?.read(position)
+    }
+
+    /// The batch that is being written, for a reader that need not hold the intake up.
+    pub fn in_flight(&self) -> Option<Arc<Batch>> {
+        self.in_flight.clone()
     }
 
     /// Whether something can be taken at all.

@@ -245,7 +245,7 @@ impl Journal {
     pub fn read(&self, position: Position) -> Result<Bytes, ReadError> {
         let at = position.0;
         if at >= self.shared.durable.load(Ordering::Acquire)
-            && let Some(payload) = self.shared.intake.lock().read(at)
+            && let Some(payload) = self.read_waiting(at)
         {
             return Ok(payload);
         }
@@ -267,6 +267,17 @@ impl Journal {
                 expected: fault.to_string(),
             }),
         }
+    }
+
+    fn read_waiting(&self, position: u64) -> Option<Bytes> {
+        let in_flight = {
+            let intake = self.shared.intake.lock();
+            if let Some(payload) = intake.read(position) {
+                return Some(payload);
+            }
+            intake.in_flight()?
+        };
+        in_flight.read(position)
     }
 
     /// A record that was appended as live is live no more. Call it when the record that says so (a settlement, a
