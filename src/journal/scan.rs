@@ -43,6 +43,11 @@ impl Reader {
         Self { read_ahead: READ_AHEAD_FOR_ONE, ..Self::new(file, name, first, limit) }
     }
 
+    /// Whether it reads the segment that a position is in.
+    pub fn covers(&self, position: u64) -> bool {
+        (self.first..self.limit).contains(&position)
+    }
+
     /// At most `length` bytes from a position; fewer only at the limit or the file's end.
     fn bytes(&mut self, position: u64, length: usize) -> io::Result<&[u8]> {
         let length = length.min(usize::try_from(self.limit.saturating_sub(position)).unwrap_or(usize::MAX));

@@ -103,8 +103,11 @@ impl Broker {
     /// Read these messages, and give them to their queue. Blocks.
     pub(crate) fn fetch(&self, store: &Store, cell: &Arc<QueueCell>, fetches: &[Fetch], now: Time) {
         let (mut read, mut lost) = (Vec::with_capacity(fetches.len()), Vec::new());
-        for fetch in fetches {
-            match store.read_message(fetch) {
+        let mut wanted = fetches.iter();
+        let positions = fetches.iter().map(|fetch| Position(fetch.position));
+        store.journal.read_each(positions, |_, payload| {
+            let Some(fetch) = wanted.next() else { return };
+            match payload.and_then(|payload| store.with_parts(fetch.sequence, payload)) {
                 Ok(message) => read.push(message),
                 Err(error) => {
                     let (queue, vhost, sequence) = (&*cell.name, &**cell.host.name(), fetch.sequence.0);
@@ -113,7 +116,7 @@ impl Broker {
                     lost.push(*fetch);
                 }
             }
-        }
+        });
         let decoded: Vec<_> = read
             .iter()
             .filter_map(|read| StoredMessage::decode(&read.payload).map(|it| (read, it)))
@@ -147,10 +150,9 @@ impl Broker {
 }
 
 impl Store {
-    fn read_message(&self, fetch: &Fetch) -> Result<Read, ReadError> {
-        let payload = self.journal.read(Position(fetch.position))?;
+    fn with_parts(&self, sequence: Sequence, payload: Bytes) -> Result<Read, ReadError> {
         let parts = StoredMessage::decode(&payload).map(|message| message.parts).unwrap_or_default();
         let parts = parts.into_iter().map(|part| self.journal.read(Position(part)));
-        Ok(Read { sequence: fetch.sequence, parts: parts.collect::<Result<_, _>>()?, payload })
+        Ok(Read { sequence, parts: parts.collect::<Result<_, _>>()?, payload })
     }
 }
