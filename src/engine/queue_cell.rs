@@ -10,7 +10,7 @@ use crate::counters::Counter;
 use crate::janitor::Deadline;
 use crate::outbox::Outbox;
 use crate::scratch::{KEEP, Scratch};
-use crate::store::Log;
+use crate::store::{Log, Want};
 use crate::vhost::VirtualHost;
 use crate::windows::Windows;
 use fairlead_kernel::effect::{Cancelled, DeadLetter, DeliveryBatch, DeliveryCursor, Effects, Slot};
@@ -169,7 +169,7 @@ impl QueueCell {
     }
 
     /// Look at the queue and its log, between steps.
-    pub(crate) fn with_log<R>(&self, look: impl FnOnce(&Queue, &mut Log) -> R) -> R {
+    pub(crate) fn with_log<R>(&self, look: impl FnOnce(&mut Queue, &mut Log) -> R) -> R {
         let mut inner = self.inner.lock();
         let Inner { queue, log, .. } = &mut *inner;
         look(queue, log)
@@ -201,10 +201,13 @@ impl QueueCell {
         } else if let Some(deadline) = effects.deadline {
             broker.janitor.note(self.id, &self.deadline, deadline);
         }
-        if !effects.fetches.is_empty()
-            && let Some(store) = &broker.store
-        {
-            store.fetches.want(Arc::clone(self), std::mem::take(&mut effects.fetches));
+        if let Some(store) = &broker.store {
+            if !effects.fetches.is_empty() {
+                store.fetches.want(Arc::clone(self), Want::Messages(std::mem::take(&mut effects.fetches)));
+            }
+            if let Some(page) = effects.page {
+                store.fetches.want(Arc::clone(self), Want::Page(page));
+            }
         }
         if effects.delete_me {
             scratch.deletions.push(Arc::clone(self));

@@ -364,13 +364,16 @@ impl Connection {
     fn get(&mut self, session: SessionId, name: &str, acknowledge: bool, now: Time) -> Result<bool, Refusal> {
         let cell = self.queue(name)?;
         loop {
-            let mut fetches = Vec::new();
+            let (mut fetches, mut page) = (Vec::new(), None);
             let got = self.enter(&cell, now, |q| {
                 let got = q.queue.get(session, acknowledge, &mut q.turn);
                 if got == Ok(Got::Waiting) {
                     fetches = std::mem::take(&mut q.turn.effects.fetches);
                     if fetches.is_empty() {
                         fetches.extend(q.queue.next_fetch());
+                    }
+                    if fetches.is_empty() {
+                        page = q.queue.next_page();
                     }
                 }
                 if got == Ok(Got::Found) {
@@ -391,8 +394,12 @@ impl Connection {
                 // Expired messages are in the way, of which each step takes some; or it is only on disk, and the
                 // client waits for it in any case.
                 Ok(Got::Waiting) => {
-                    if let Some(store) = self.broker.store.as_ref().filter(|_| !fetches.is_empty()) {
-                        self.broker.fetch(store, &cell, &fetches, now);
+                    if let Some(store) = &self.broker.store {
+                        if !fetches.is_empty() {
+                            self.broker.fetch(store, &cell, &fetches, now);
+                        } else if let Some(page) = page {
+                            self.broker.fetch_page(store, &cell, page, now);
+                        }
                     }
                 }
                 Err(_gone) => return Err(Refusal::NotFound(Resource::Queue, name.to_owned())),

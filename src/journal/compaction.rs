@@ -13,10 +13,16 @@ use crate::scan::{Reader, Until, walk};
 use crate::segments::State;
 
 impl Journal {
-    /// The segment that gives most room back for the least copying: sealed, covered by the checkpoint, less than half
-    /// live. None when there is none.
+    /// The segment that gives most room back for the least copying. None when there is none.
     #[must_use]
     pub fn victim(&self) -> Option<SegmentId> {
+        self.victims().first().copied()
+    }
+
+    /// The segments to copy from: sealed, covered by the checkpoint, less than half live; those with the least to copy
+    /// first.
+    #[must_use]
+    pub fn victims(&self) -> Vec<SegmentId> {
         let covered = self.shared.covered.load(Ordering::Acquire);
         let table = self.shared.table.read();
         let sparse = table.iter().filter(|segment| {
@@ -25,7 +31,9 @@ impl Journal {
                 && segment.counts.live.load(Ordering::Acquire) > 0
                 && segment.is_sparse()
         });
-        sparse.min_by_key(|segment| segment.counts.live_bytes()).map(|segment| segment.id)
+        let mut sparse: Vec<_> = sparse.map(|segment| (segment.counts.live_bytes(), segment.id.0)).collect();
+        sparse.sort_unstable();
+        sparse.into_iter().map(|(_, id)| SegmentId(id)).collect()
     }
 
     /// Visit the records of a sealed segment that were live when they were appended, in order; which of them still

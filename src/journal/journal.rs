@@ -249,24 +249,8 @@ impl Journal {
         {
             return Ok(payload);
         }
-        let (segment, file) = {
-            let table = self.shared.table.read();
-            let segment = table.find(at).cloned().ok_or(ReadError::NotFound(position))?;
-            let file = segment.file.clone().ok_or(ReadError::NotFound(position))?;
-            (segment, file)
-        };
-        let name = segment.name();
-        let mut reader =
-            Reader::for_one_record(file, name.clone(), segment.first, segment.first + segment.size);
-        let found = reader.record(at).map_err(|source| ReadError::Io { file: name.clone(), source })?;
-        match found {
-            Ok((_, payload)) => Ok(Bytes::copy_from_slice(payload)),
-            Err(fault) => Err(ReadError::Corrupt {
-                file: name,
-                offset: at - segment.first,
-                expected: fault.to_string(),
-            }),
-        }
+        let segment = self.shared.table.read().find(at).cloned().ok_or(ReadError::NotFound(position))?;
+        segment.read(at)
     }
 
     /// The payloads of many records, to `each` in the order of their positions as they are given: as [`Journal::read`]
@@ -317,13 +301,18 @@ impl Journal {
     ///
     /// False when the segment has no live record, which is a fault of the caller's counting.
     pub fn release(&self, position: Position) -> bool {
+        self.release_some(position, 1)
+    }
+
+    /// So many records of the segment that a position is in are live no more: as [`Journal::release`] for each.
+    pub fn release_some(&self, position: Position, records: u64) -> bool {
         let table = self.shared.table.read();
         let Some(segment) = table.find(position.0) else { return false };
         let counts = &segment.counts;
         counts.released_at.fetch_max(self.shared.next.load(Ordering::Acquire), Ordering::AcqRel);
-        let one_less = |live: u64| live.checked_sub(1);
-        let before = counts.live.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less);
-        let last = before == Ok(1) && segment.state == State::Sealed;
+        let fewer = |live: u64| live.checked_sub(records);
+        let before = counts.live.fetch_update(Ordering::AcqRel, Ordering::Acquire, fewer);
+        let last = before == Ok(records) && segment.state == State::Sealed;
         drop(table);
         if last {
             self.shared.want_upkeep();

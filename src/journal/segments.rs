@@ -8,10 +8,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use parking_lot::RwLock;
 
 use crate::backend::File;
+use crate::error::ReadError;
 use crate::ids::{Position, SegmentId};
+use crate::scan::Reader;
 
 /// How a segment file is named.
 #[must_use]
@@ -93,6 +96,22 @@ impl Segment {
     /// How its file is named.
     pub fn name(&self) -> String {
         file_name(self.id.0)
+    }
+
+    /// The payload of a record in it.
+    pub fn read(&self, position: u64) -> Result<Bytes, ReadError> {
+        let file = self.file.clone().ok_or(ReadError::NotFound(Position(position)))?;
+        let name = self.name();
+        let mut reader = Reader::for_one_record(file, name.clone(), self.first, self.first + self.size);
+        let found = reader.record(position).map_err(|source| ReadError::Io { file: name.clone(), source })?;
+        match found {
+            Ok((_, payload)) => Ok(Bytes::copy_from_slice(payload)),
+            Err(fault) => Err(ReadError::Corrupt {
+                file: name,
+                offset: position - self.first,
+                expected: fault.to_string(),
+            }),
+        }
     }
 
     /// Whether less than half of it is live.
@@ -217,6 +236,20 @@ impl LiveCounts {
         let Some(left) = count.checked_sub(records) else { return false };
         *count = left;
         true
+    }
+
+    /// A position in each segment that has some, and how many.
+    pub fn segments(&self) -> impl Iterator<Item = (Position, u64)> {
+        self.iter().map(|(first, count)| (Position(first), count))
+    }
+
+    /// The payload of an earlier record, for an owner that is given its records back and needs it for that.
+    ///
+    /// # Errors
+    /// When the disk fails, the record is damaged, or the position is none of a record that is kept.
+    pub fn read(&self, position: Position) -> Result<Bytes, ReadError> {
+        let segment = self.table.read().find(position.0).cloned().ok_or(ReadError::NotFound(position))?;
+        segment.read(position.0)
     }
 
     pub(crate) fn add_to_segment(&mut self, first: u64, records: u64) {

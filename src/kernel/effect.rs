@@ -73,6 +73,8 @@ pub struct Effects {
     pub cancelled: Vec<Cancelled>,
     /// Stored messages that are wanted.
     pub fetches: Vec<Fetch>,
+    /// The page of the store that is wanted: see [`crate::queue::Queue::page_loaded`].
+    pub page: Option<u64>,
     /// The queue is to be deleted: its last consumer has gone, or it was unused for too long.
     pub delete_me: bool,
     /// There is more to do than one step may: call [`crate::queue::Queue::tick`] soon (or go on purging).
@@ -109,6 +111,7 @@ impl Effects {
         self.dead_letters.clear();
         self.cancelled.clear();
         self.fetches.clear();
+        self.page = None;
         self.delete_me = false;
         self.more = false;
         self.deadline = None;

@@ -1,6 +1,8 @@
 //! The entries of a queue in its checkpoint: what the queue must know of messages whose records are further back.
 //!
-//! A part begins with the next sequence (8 bytes) and whether messages may have been delivered (1); entries follow,
+//! A part begins with the next sequence (8 bytes) and whether messages may have been delivered (1); then comes the
+//! number of stretches, and each as numbers: first and last sequence, messages, bytes, hash, whether it may have been
+//! delivered, page, number of segments, and for each a position and how many messages. Entries follow,
 //! each as numbers of seven bits a byte, lowest first, the highest bit set where more follow:
 //!
 //! ```text
@@ -10,7 +12,7 @@
 //! ```
 
 use super::fields::Fields;
-use fairlead_kernel::queue::{SavedEntry, SavedMessage};
+use fairlead_kernel::queue::{SavedEntry, SavedMessage, Stretch};
 use fairlead_kernel::{Sequence, Time};
 use std::collections::HashMap;
 
@@ -23,10 +25,25 @@ const COUNT: u64 = 4;
 const PRIORITY: u64 = 8;
 const PARTS: u64 = 16;
 
-/// Parts of a checkpoint.
-pub(super) fn encode(
-    next: Sequence,
-    served: bool,
+/// A page: entries and nothing else. They have no parts.
+pub(super) fn encode_page(entries: &[SavedEntry]) -> Vec<u8> {
+    let mut page = Vec::new();
+    let mut before = (0, 0);
+    entries.iter().for_each(|entry| put_entry(&mut page, entry, &mut before, None));
+    page
+}
+
+/// The entries of a page; `None` if it is none.
+pub(super) fn decode_page(page: &[u8]) -> Option<Vec<SavedEntry>> {
+    let mut entries = Vec::new();
+    decode_entries(Fields(page), |entry, _| entries.push(entry))?;
+    Some(entries)
+}
+
+/// Parts of a checkpoint; all stretches are in the first.
+pub(super) fn encode<'s>(
+    (next, served): (Sequence, bool),
+    stretches: impl Iterator<Item = &'s Stretch>,
     entries: impl Iterator<Item = SavedEntry>,
     parts_of: &HashMap<u64, Box<[u64]>>,
 ) -> Vec<Vec<u8>> {
@@ -37,51 +54,100 @@ pub(super) fn encode(
     };
     let mut parts = Vec::new();
     let mut part = begin();
-    let (mut sequence, mut position) = (0, 0);
+    put_stretches(&mut part, stretches);
+    let mut before = (0, 0);
     for entry in entries {
         if part.len() >= PART {
             parts.push(std::mem::replace(&mut part, begin()));
-            (sequence, position) = (0, 0);
+            put(&mut part, 0);
+            before = (0, 0);
         }
-        put(&mut part, entry.sequence.0 - sequence);
-        put_difference(&mut part, entry.position, position);
-        (sequence, position) = (entry.sequence.0, entry.position);
-        let (digest, length) = match entry.message {
-            SavedMessage::Stored { digest, length } => (digest, length),
-            SavedMessage::Here(_) => (0, 0),
-        };
-        put(&mut part, length.into());
-        put(&mut part, digest.into());
-        let parts = parts_of.get(&entry.position);
-        let flags = flag(REDELIVERED, entry.redelivered)
-            | flag(EXPIRES, entry.expires.0 != 0)
-            | flag(COUNT, entry.delivery_count > 0)
-            | flag(PRIORITY, entry.priority > 0)
-            | flag(PARTS, parts.is_some());
-        put(&mut part, flags);
-        for (wanted, number) in [
-            (EXPIRES, entry.expires.0),
-            (COUNT, entry.delivery_count.into()),
-            (PRIORITY, entry.priority.into()),
-        ] {
-            if flags & wanted != 0 {
-                put(&mut part, number);
-            }
-        }
-        if let Some(parts) = parts {
-            put(&mut part, parts.len() as u64);
-            parts.iter().for_each(|at| put_difference(&mut part, *at, entry.position));
-        }
+        put_entry(&mut part, &entry, &mut before, parts_of.get(&entry.position).map(|parts| &**parts));
     }
     parts.push(part);
     parts
 }
 
-/// What a part says: the next sequence, whether messages may have been delivered, and to `each` an entry with the
-/// positions of its body's parts. `None` if it is none.
-pub(super) fn decode(part: &[u8], mut each: impl FnMut(SavedEntry, Vec<u64>)) -> Option<(Sequence, bool)> {
+fn put_stretches<'s>(part: &mut Vec<u8>, stretches: impl Iterator<Item = &'s Stretch>) {
+    let stretches: Vec<&Stretch> = stretches.collect();
+    put(part, stretches.len() as u64);
+    for stretch in stretches {
+        let Stretch { first, last, messages, bytes, hash, redelivered, page, stored } = stretch;
+        for number in [first.0, last.0, *messages, *bytes, *hash, u64::from(*redelivered), *page] {
+            put(part, number);
+        }
+        put(part, stored.len() as u64);
+        for (position, count) in stored {
+            put(part, *position);
+            put(part, *count);
+        }
+    }
+}
+
+fn get_stretches(fields: &mut Fields<'_>, mut each: impl FnMut(Stretch)) -> Option<()> {
+    for _ in 0..get(fields)? {
+        let mut next = || get(fields);
+        let (first, last) = (Sequence(next()?), Sequence(next()?));
+        let (messages, bytes, hash, redelivered, page) = (next()?, next()?, next()?, next()? != 0, next()?);
+        let stored: Option<Vec<_>> = (0..next()?).map(|_| Some((get(fields)?, get(fields)?))).collect();
+        each(Stretch { first, last, messages, bytes, hash, redelivered, page, stored: stored? });
+    }
+    Some(())
+}
+
+fn put_entry(
+    part: &mut Vec<u8>,
+    entry: &SavedEntry,
+    (sequence, position): &mut (u64, u64),
+    parts: Option<&[u64]>,
+) {
+    put(part, entry.sequence.0 - *sequence);
+    put_difference(part, entry.position, *position);
+    (*sequence, *position) = (entry.sequence.0, entry.position);
+    let (digest, length) = match entry.message {
+        SavedMessage::Stored { digest, length } => (digest, length),
+        SavedMessage::Here(_) => (0, 0),
+    };
+    put(part, length.into());
+    put(part, digest.into());
+    let flags = flag(REDELIVERED, entry.redelivered)
+        | flag(EXPIRES, entry.expires.0 != 0)
+        | flag(COUNT, entry.delivery_count > 0)
+        | flag(PRIORITY, entry.priority > 0)
+        | flag(PARTS, parts.is_some());
+    put(part, flags);
+    for (wanted, number) in
+        [(EXPIRES, entry.expires.0), (COUNT, entry.delivery_count.into()), (PRIORITY, entry.priority.into())]
+    {
+        if flags & wanted != 0 {
+            put(part, number);
+        }
+    }
+    if let Some(parts) = parts {
+        put(part, parts.len() as u64);
+        parts.iter().for_each(|at| put_difference(part, *at, entry.position));
+    }
+}
+
+/// What a part of a checkpoint has.
+pub(super) enum Saved {
+    /// Entries in a page.
+    Stretch(Stretch),
+    /// An entry, with the positions of its body's parts.
+    Entry(SavedEntry, Vec<u64>),
+}
+
+/// What a part says: the next sequence, whether messages may have been delivered, and to `each` what it has, stretches
+/// first. `None` if it is none.
+pub(super) fn decode(part: &[u8], mut each: impl FnMut(Saved)) -> Option<(Sequence, bool)> {
     let mut fields = Fields(part);
     let (next, served) = (fields.long()?, fields.byte()? != 0);
+    get_stretches(&mut fields, |stretch| each(Saved::Stretch(stretch)))?;
+    decode_entries(fields, |entry, parts| each(Saved::Entry(entry, parts)))?;
+    Some((Sequence(next), served))
+}
+
+fn decode_entries(mut fields: Fields<'_>, mut each: impl FnMut(SavedEntry, Vec<u64>)) -> Option<()> {
     let (mut sequence, mut position) = (0_u64, 0);
     while !fields.0.is_empty() {
         sequence = sequence.checked_add(get(&mut fields)?)?;
@@ -104,7 +170,7 @@ pub(super) fn decode(part: &[u8], mut each: impl FnMut(SavedEntry, Vec<u64>)) ->
         };
         each(entry, parts?);
     }
-    Some((Sequence(next), served))
+    Some(())
 }
 
 fn flag(bit: u64, set: bool) -> u64 {
@@ -162,20 +228,42 @@ mod tests {
     fn what_is_encoded_is_read_back_and_nothing_cut_short_is_taken_for_it() {
         let entries: Vec<SavedEntry> = (0..200_000).map(entry).collect();
         let parts_of: HashMap<u64, Box<[u64]>> = [(1077, vec![5, u64::MAX, 1077].into())].into();
-        let parts = encode(Sequence(1 << 40), true, entries.iter().cloned(), &parts_of);
+        let stretch = |first: u64| Stretch {
+            first: Sequence(first),
+            last: Sequence(first + 9),
+            messages: 10,
+            bytes: 1 << 40,
+            hash: u64::MAX - first,
+            redelivered: first > 100,
+            page: 77 * first,
+            stored: vec![(first, 3), (first << 20, 7)],
+        };
+        let stretches = [stretch(1), stretch(200)];
+        let parts = encode((Sequence(1 << 40), true), stretches.iter(), entries.iter().cloned(), &parts_of);
         assert!(parts.len() > 1 && parts.iter().all(|part| part.len() < PART + 200));
-        let mut read = Vec::new();
+        let (mut read, mut cold) = (Vec::new(), Vec::new());
         for part in &parts {
-            let head = decode(part, |entry, parts| {
-                assert_eq!(parts.as_slice(), parts_of.get(&entry.position).map_or(&[][..], |parts| parts));
-                read.push(entry);
+            let head = decode(part, |saved| match saved {
+                Saved::Stretch(stretch) => cold.push(stretch),
+                Saved::Entry(entry, parts) => {
+                    assert_eq!(
+                        parts.as_slice(),
+                        parts_of.get(&entry.position).map_or(&[][..], |parts| parts)
+                    );
+                    read.push(entry);
+                }
             });
             assert_eq!(head, Some((Sequence(1 << 40), true)));
         }
         assert!(read == entries);
-        let one = &encode(Sequence(2), false, std::iter::once(entry(0)), &HashMap::new())[0];
-        for length in (0..9).chain(10..one.len()) {
-            assert_eq!(decode(&one[..length], |_, _| ()), None, "{length} bytes");
+        assert_eq!(cold, stretches);
+        assert!(decode_page(&encode_page(&entries)).is_some_and(|read| read == entries));
+        let one =
+            &encode((Sequence(2), false), stretches.iter(), std::iter::once(entry(0)), &HashMap::new())[0];
+        let without_entry =
+            encode((Sequence(2), false), stretches.iter(), std::iter::empty(), &HashMap::new());
+        for length in (0..one.len()).filter(|length| *length != without_entry[0].len()) {
+            assert_eq!(decode(&one[..length], |_| ()), None, "{length} bytes");
         }
     }
 }

@@ -5,6 +5,7 @@
 //! start `recovery` makes the same queues and topologies of the records.
 
 mod catalogue;
+mod compaction;
 mod entries;
 mod fields;
 mod gates;
@@ -18,6 +19,7 @@ mod upkeep;
 
 pub(crate) use catalogue::is_kept;
 pub(crate) use gates::Line;
+pub(crate) use paging::Want;
 pub(crate) use queue_log::Log;
 pub(crate) use recorded::during;
 pub(crate) use recovery::{Recovered, recover};
@@ -29,6 +31,8 @@ use fairlead_kernel::session::Event;
 use fairlead_kernel::topology::{Topology, TopologyCommand};
 use gates::Gates;
 use paging::Fetches;
+use parking_lot::Mutex;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -62,6 +66,11 @@ mod kind {
     pub(super) const SERVED: Kind = Kind(8);
     /// Of a queue: it was deleted.
     pub(super) const DELETE: Kind = Kind(9);
+    /// Of a queue: entries that are in memory no more, as in its checkpoint. Live. A start has no use for it, unless
+    /// a checkpoint names it.
+    pub(super) const PAGE: Kind = Kind(11);
+    /// Of a queue: a copy of a message that is in a page. Live. A start has no use for it, unless a checkpoint does.
+    pub(super) const COPY: Kind = Kind(12);
     /// Of a queue: a copy of a message, whose record was where its transaction's number says. Live.
     pub(super) const MOVED: Kind = Kind(10);
 }
@@ -73,6 +82,8 @@ pub(crate) struct Store {
     pub(crate) fetches: Fetches,
     /// When the journal has come so far, a checkpoint is due.
     checkpoint_at: AtomicU64,
+    /// Segments from which everything was copied since the last checkpoint. Rank: leaf.
+    copied: Mutex<BTreeSet<u64>>,
 }
 
 impl std::fmt::Debug for Store {
@@ -108,7 +119,11 @@ impl Store {
     }
 
     fn release(&self, position: u64) {
-        let counted = self.journal.release(Position(position));
+        self.release_some(position, 1);
+    }
+
+    fn release_some(&self, position: u64, records: u64) {
+        let counted = self.journal.release_some(Position(position), records);
         debug_assert!(counted, "position {position} was released before");
     }
 

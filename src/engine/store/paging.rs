@@ -3,11 +3,11 @@
 //! Flow: a step asks for the next messages of its queue -> they line up here -> a thread that may block reads them and
 //! gives them to the queue, whose consumers are served. What cannot be read is lost, and said so.
 
-use super::Store;
 use super::message::StoredMessage;
+use super::{Store, entries};
 use crate::Broker;
 use crate::counters::Counter;
-use crate::queue_cell::QueueCell;
+use crate::queue_cell::{Entered, QueueCell};
 use crate::scratch::Scratch;
 use bytes::Bytes;
 use fairlead_journal::{Position, ReadError};
@@ -29,13 +29,22 @@ pub(crate) struct Fetches {
 
 #[derive(Debug, Default)]
 struct Wanted {
-    line: VecDeque<(Arc<QueueCell>, Vec<Fetch>)>,
+    line: VecDeque<(Arc<QueueCell>, Want)>,
     closed: bool,
 }
 
+/// What a queue wants.
+#[derive(Debug)]
+pub(crate) enum Want {
+    /// These messages.
+    Messages(Vec<Fetch>),
+    /// The entries in that page.
+    Page(u64),
+}
+
 impl Fetches {
-    pub(crate) fn want(&self, cell: Arc<QueueCell>, fetches: Vec<Fetch>) {
-        self.wanted.lock().line.push_back((cell, fetches));
+    pub(crate) fn want(&self, cell: Arc<QueueCell>, want: Want) {
+        self.wanted.lock().line.push_back((cell, want));
         self.come.notify_one();
     }
 
@@ -57,12 +66,12 @@ impl Fetches {
         wanted.closed
     }
 
-    fn next(&self) -> Option<(Arc<QueueCell>, Vec<Fetch>)> {
+    fn next(&self) -> Option<(Arc<QueueCell>, Want)> {
         self.wanted.lock().line.pop_front()
     }
 
     /// The next, when there is one; `None` when there will be none any more.
-    fn wait(&self) -> Option<(Arc<QueueCell>, Vec<Fetch>)> {
+    fn wait(&self) -> Option<(Arc<QueueCell>, Want)> {
         let mut wanted = self.wanted.lock();
         loop {
             if wanted.closed {
@@ -87,16 +96,64 @@ impl Broker {
     /// Read what queues wait for, until the storage is closed. For a thread that may block.
     pub fn serve_fetches(&self) {
         let Some(store) = &self.store else { return };
-        while let Some((cell, fetches)) = store.fetches.wait() {
-            self.fetch(store, &cell, &fetches, self.clock.now());
+        while let Some((cell, want)) = store.fetches.wait() {
+            self.give(store, &cell, &want, self.clock.now());
+        }
+    }
+
+    fn give(&self, store: &Store, cell: &Arc<QueueCell>, want: &Want, now: Time) {
+        match want {
+            Want::Messages(fetches) => self.fetch(store, cell, fetches, now),
+            Want::Page(page) => self.fetch_page(store, cell, *page, now),
+        }
+    }
+
+    /// Read a page of entries, and give it to its queue. Blocks.
+    pub(crate) fn fetch_page(&self, store: &Store, cell: &Arc<QueueCell>, page: u64, now: Time) {
+        let read = store.journal.read(Position(page));
+        let entries = match &read {
+            Ok(payload) => entries::decode_page(payload),
+            Err(error) => {
+                let (queue, vhost) = (&*cell.name, &**cell.host.name());
+                // Unless somebody was quicker, which the queue knows.
+                tracing::warn!(%error, queue, vhost, "a page of entries cannot be read");
+                None
+            }
+        };
+        self.hand_in(cell, now, |q| {
+            // Deleted meanwhile: nobody wants them any more.
+            let _ = q.queue.page_loaded(page, entries.as_deref(), &mut q.turn);
+        });
+    }
+
+    /// A step that gives a queue what it waits for, or says that it is lost.
+    fn hand_in(&self, cell: &Arc<QueueCell>, now: Time, step: impl FnOnce(&mut Entered<'_>)) {
+        let unreadable = Scratch::with(|scratch| {
+            let unreadable = cell.enter(self, scratch, now, |q| {
+                let before = q.queue.counters().unreadable;
+                step(q);
+                q.queue.counters().unreadable - before
+            });
+            self.follow_up(scratch, now);
+            unreadable
+        });
+        if unreadable > 0 {
+            self.counters.add(Counter::MessagesUnreadable, unreadable);
+            let (queue, vhost) = (&*cell.name, &**cell.host.name());
+            tracing::error!(
+                queue,
+                vhost,
+                messages = unreadable,
+                "messages are lost: the disk does not give them back"
+            );
         }
     }
 
     /// Read what a queue waits for; false if none does.
     pub fn fetch_next(&self, now: Time) -> bool {
         let Some(store) = &self.store else { return false };
-        let Some((cell, fetches)) = store.fetches.next() else { return false };
-        self.fetch(store, &cell, &fetches, now);
+        let Some((cell, want)) = store.fetches.next() else { return false };
+        self.give(store, &cell, &want, now);
         true
     }
 
@@ -123,29 +180,13 @@ impl Broker {
             .collect();
         let messages: Vec<(Sequence, MessageView<'_>)> =
             decoded.iter().map(|(read, it)| (read.sequence, it.entry(&read.parts).message)).collect();
-        let mut unreadable = 0;
-        Scratch::with(|scratch| {
-            cell.enter(self, scratch, now, |q| {
-                // Deleted meanwhile: nobody wants them any more.
-                let _ = q.queue.loaded(&messages, &mut q.turn);
-                if !lost.is_empty() {
-                    let before = q.queue.counters().unreadable;
-                    let _ = q.queue.lost(&lost, &mut q.turn);
-                    unreadable = q.queue.counters().unreadable - before;
-                }
-            });
-            self.follow_up(scratch, now);
+        self.hand_in(cell, now, |q| {
+            // Deleted meanwhile: nobody wants them any more.
+            let _ = q.queue.loaded(&messages, &mut q.turn);
+            if !lost.is_empty() {
+                let _ = q.queue.lost(&lost, &mut q.turn);
+            }
         });
-        if unreadable > 0 {
-            self.counters.add(Counter::MessagesUnreadable, unreadable);
-            let (queue, vhost) = (&*cell.name, &**cell.host.name());
-            tracing::error!(
-                queue,
-                vhost,
-                messages = unreadable,
-                "messages are lost: the disk does not give them back"
-            );
-        }
     }
 }
 

@@ -4,10 +4,10 @@
 //! more; commands that concern none of them are not recorded either. Limits are not: they come from the topology.
 
 use super::message::{self, StoredMessage, WHOLE_BODY};
-use super::{Store, kind};
+use super::{Store, entries, kind};
 use crate::memory::Memory;
 use bytes::Bytes;
-use fairlead_journal::{Kind, Part, StreamId};
+use fairlead_journal::{Kind, Part, Position, StreamId};
 use fairlead_kernel::command::{Apply, Command, CommandLog, NewEntry, SequenceRange};
 use fairlead_kernel::message::Body;
 use fairlead_kernel::queue::Queue;
@@ -45,6 +45,10 @@ pub(super) struct Kept {
     pub(super) messages: u64,
     /// Parts of long bodies, by the position of their message.
     pub(super) parts: HashMap<u64, Box<[u64]>>,
+    /// Pages that are used no more, once a checkpoint that does not name them is durable.
+    pub(super) old_pages: Vec<u64>,
+    /// Records in pages that were written anew, by a position in their segment: the same.
+    pub(super) old_messages: Vec<(u64, u64)>,
     /// Something was recorded or released since the last checkpoint.
     pub(super) changed: bool,
     /// It is recorded that messages may have been delivered since the last start.
@@ -93,6 +97,7 @@ impl Log {
     pub(crate) fn after_step(&mut self, queue: &mut Queue) {
         if let Log::Journal(log) = self {
             log.release(queue);
+            log.make_page(queue);
             if !log.kept.served && queue.unsettled().messages > 0 {
                 log.kept.served = true;
                 log.write(kind::SERVED, &[], &[]);
@@ -249,7 +254,38 @@ impl QueueLog {
         self.store.append(self.stream, kind, &self.buffer);
     }
 
+    /// Put the oldest entries of a long queue's tail onto the disk.
+    fn make_page(&mut self, queue: &mut Queue) {
+        let Some(entries) = queue.page_to_make() else { return };
+        if entries.iter().any(|entry| self.kept.parts.contains_key(&entry.position)) {
+            return;
+        }
+        let payload = entries::encode_page(&entries);
+        let page = self.append_live(kind::PAGE, &[Part::Slice(&payload)]);
+        if page == 0 {
+            return;
+        }
+        let mut stored = self.store.journal.live_counts();
+        entries.iter().for_each(|entry| stored.add(Position(entry.position), 1));
+        self.kept.changed = true;
+        queue.page_made(&entries, page, stored.segments().map(|(at, count)| (at.0, count)).collect());
+    }
+
     fn release(&mut self, queue: &mut Queue) {
+        let released = queue.take_released_pages();
+        for (position, count) in released.messages {
+            self.kept.messages -= count;
+            self.store.release_some(position, count);
+        }
+        if !released.pages.is_empty() {
+            self.kept.changed = true;
+            self.kept.old_pages.extend(released.pages);
+        }
+        if queue.is_gone() {
+            self.kept.old_pages.drain(..).for_each(|page| self.store.release(page));
+            let messages = self.kept.old_messages.drain(..);
+            messages.for_each(|(position, count)| self.store.release_some(position, count));
+        }
         for position in queue.take_released() {
             self.kept.changed = true;
             self.kept.messages -= 1;

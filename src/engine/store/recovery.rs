@@ -4,6 +4,7 @@
 //! What belongs to nothing that is left (a deleted queue, a part of a message that never came) is released.
 
 use super::catalogue::{HostCatalogue, Item};
+use super::entries::Saved;
 use super::fields::Fields;
 use super::message::StoredMessage;
 use super::paging::Fetches;
@@ -15,10 +16,11 @@ use fairlead_journal::{Backend, Journal, LiveCounts, Options, Position, Rejected
 use fairlead_journal::{Keeper, Writer};
 use fairlead_kernel::command::{Command, DropReason, SequenceRange};
 use fairlead_kernel::message::HeadReaders;
-use fairlead_kernel::queue::Queue;
+use fairlead_kernel::queue::{Queue, Stretch};
 use fairlead_kernel::settings::QueueSettings;
 use fairlead_kernel::topology::TopologySnapshot;
 use fairlead_kernel::{QueueId, Sequence, Time};
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -88,6 +90,7 @@ pub(crate) fn recover(
         gates,
         fetches: Fetches::default(),
         checkpoint_at: AtomicU64::new(checkpoint_at),
+        copied: Mutex::default(),
     });
     // Their deletion was recorded, and what the catalogue would say of it was not any more.
     recovery.queues.retain(|_, queue| !queue.queue.is_gone());
@@ -158,7 +161,7 @@ impl Replay for Recovery {
         }
         match self.queues.get_mut(&QueueId(record.stream.0)) {
             Some(queue) => {
-                let transaction = queue.take(record).ok_or_else(|| unknown("a queue's record"))?;
+                let transaction = queue.take(record, live)?.ok_or_else(|| unknown("a queue's record"))?;
                 self.last_transaction = self.last_transaction.max(transaction.unwrap_or(0));
                 queue.release(live);
             }
@@ -171,12 +174,18 @@ impl Replay for Recovery {
     fn finished(&mut self, live: &mut LiveCounts) {
         for part in self.early.drain().flat_map(|(_, parts)| parts) {
             // Of queues that were never more than declared: their declaration did not come so far.
-            entries::decode(&part, |entry, parts| {
-                std::iter::once(entry.position).chain(parts).for_each(|position| release(live, position));
+            entries::decode(&part, |saved| match saved {
+                Saved::Entry(entry, parts) => {
+                    std::iter::once(entry.position).chain(parts).for_each(|position| release(live, position));
+                }
+                Saved::Stretch(stretch) => release_stretch(live, &stretch),
             });
         }
         for queue in self.queues.values_mut() {
             queue.parts.drain().for_each(|(position, _)| release(live, position));
+            if queue.queue.is_gone() {
+                queue.kept.old_pages.drain(..).for_each(|page| release(live, page));
+            }
             if queue.kept.served {
                 queue.queue.may_have_been_delivered();
                 queue.kept.served = false;
@@ -186,8 +195,17 @@ impl Replay for Recovery {
 }
 
 fn release(live: &mut LiveCounts, position: u64) {
-    let counted = live.release(Position(position), 1);
+    release_some(live, position, 1);
+}
+
+fn release_some(live: &mut LiveCounts, position: u64, records: u64) {
+    let counted = live.release(Position(position), records);
     debug_assert!(counted, "position {position} was released before");
+}
+
+fn release_stretch(live: &mut LiveCounts, stretch: &Stretch) {
+    release(live, stretch.page);
+    stretch.stored.iter().for_each(|(position, count)| release_some(live, *position, *count));
 }
 
 impl Recovery {
@@ -236,6 +254,7 @@ impl Recovery {
         if let Some(mut queue) = self.queues.remove(&id) {
             queue.queue.apply(&Command::Delete, &[]);
             queue.release(live);
+            queue.kept.old_pages.drain(..).for_each(|page| release(live, page));
             queue.parts.drain().for_each(|(position, _)| release(live, position));
         }
     }
@@ -245,11 +264,17 @@ impl RecoveredQueue {
     /// Put back what a part of a checkpoint has. `None` if it is not understood.
     fn restore(&mut self, part: &[u8]) -> Option<()> {
         let RecoveredQueue { queue, kept, .. } = self;
-        let (next, served) = entries::decode(part, |entry, parts| {
-            queue.restore_entry(&entry);
-            kept.messages += 1;
-            if !parts.is_empty() {
-                kept.parts.insert(entry.position, parts.into());
+        let (next, served) = entries::decode(part, |saved| match saved {
+            Saved::Stretch(stretch) => {
+                kept.messages += stretch.messages;
+                queue.restore_stretch(stretch);
+            }
+            Saved::Entry(entry, parts) => {
+                queue.restore_entry(&entry);
+                kept.messages += 1;
+                if !parts.is_empty() {
+                    kept.parts.insert(entry.position, parts.into());
+                }
             }
         })?;
         queue.restore_next(next);
@@ -258,7 +283,42 @@ impl RecoveredQueue {
     }
 
     /// Do what a record says; gives the transaction that it belongs to. `None` if it is not understood.
-    fn take(&mut self, record: Stored<'_>) -> Option<Option<u64>> {
+    fn take(&mut self, record: Stored<'_>, live: &mut LiveCounts) -> Result<Option<Option<u64>>, Rejected> {
+        let named = match record.kind {
+            kind::REMOVE | kind::REQUEUE => ranges(Fields(record.payload)),
+            kind::PART_ACCEPTED => record.payload.get(8..).and_then(|ids| ranges(Fields(ids))),
+            kind::MOVED => {
+                StoredMessage::decode(record.payload).map(|it| vec![SequenceRange::one(it.sequence)])
+            }
+            _ => None,
+        };
+        if let Some(ids) = named {
+            self.unfold(&ids, record.kind == kind::REMOVE, live)?;
+        }
+        if matches!(record.kind, kind::PAGE | kind::COPY) {
+            // What they have is here in any case, or where it was.
+            release(live, record.position.0);
+            return Ok(Some(None));
+        }
+        Ok(self.take_known(record))
+    }
+
+    /// Have in memory what a command names.
+    fn unfold(
+        &mut self,
+        ids: &[SequenceRange],
+        removes: bool,
+        live: &mut LiveCounts,
+    ) -> Result<(), Rejected> {
+        while let Some(page) = self.queue.page_touched(ids, removes) {
+            let payload = live.read(Position(page)).map_err(|error| Rejected(format!("a page: {error}")))?;
+            let entries = entries::decode_page(&payload).ok_or_else(|| unknown("a page of entries"))?;
+            self.queue.unfold(&entries);
+        }
+        Ok(())
+    }
+
+    fn take_known(&mut self, record: Stored<'_>) -> Option<Option<u64>> {
         let mut fields = Fields(record.payload);
         match record.kind {
             kind::ENTRY => return self.entry(record),
@@ -331,6 +391,13 @@ impl RecoveredQueue {
     }
 
     fn release(&mut self, live: &mut LiveCounts) {
+        let released = self.queue.take_released_pages();
+        // The checkpoint that names them is the newest still: a start after this one reads it, too.
+        self.kept.old_pages.extend(released.pages);
+        for (position, count) in released.messages {
+            self.kept.messages -= count;
+            release_some(live, position, count);
+        }
         for position in self.queue.take_released() {
             self.kept.messages -= 1;
             release(live, position);

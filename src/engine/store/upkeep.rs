@@ -1,23 +1,16 @@
-//! What keeps a start short and the disk small: checkpoints of all streams, and copying what lives out of segments that
-//! are mostly dead.
+//! What keeps a start short: checkpoints of all streams. What keeps the disk small is in `compaction`.
 //!
 //! A checkpoint takes the catalogue first and the queues after it, one by one, each under its own lock with the
 //! position from which its records go on. The catalogue's changes may be read twice, which is the same as once; a
 //! queue that nothing has happened to keeps the snapshot that it has.
 
-use super::message::StoredMessage;
-use super::queue_log::{Log, QueueLog};
-use super::{CATALOGUE, Store, entries, kind};
+use super::queue_log::Log;
+use super::{CATALOGUE, Store, entries};
 use crate::Broker;
-use crate::queue_cell::QueueCell;
-use crate::scratch::Scratch;
-use bytes::Bytes;
-use fairlead_journal::{Checkpoint, CheckpointError, LiveCounts, Part, Position, ReadError, SegmentId};
+use fairlead_journal::{Checkpoint, CheckpointError, LiveCounts, Position, ReadError};
 use fairlead_journal::{Space, StreamId};
-use fairlead_kernel::queue::Queue;
-use fairlead_kernel::{Sequence, Time};
-use std::collections::HashMap;
-use std::sync::Arc;
+use fairlead_kernel::Time;
+use fairlead_kernel::queue::{Queue, ReleasedPages};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -30,12 +23,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Names of virtual hosts and their things in one part.
 const ITEMS_A_PART: usize = 1024;
 
-/// A message that lives in a segment that is to go.
-struct Living {
-    cell: Arc<QueueCell>,
-    sequence: Sequence,
-}
-
 /// What a checkpoint has of a queue.
 enum Snapshot {
     /// Nothing: it is in memory only.
@@ -45,7 +32,8 @@ enum Snapshot {
     /// What it was at the last one; its records go on from that position.
     AsBefore(Position),
     /// This; its records go on from that position.
-    Taken(Position, LiveCounts, Vec<Vec<u8>>),
+    /// Behind it, what it does not need any more.
+    Taken(Position, LiveCounts, Vec<Vec<u8>>, ReleasedPages),
 }
 
 fn snapshot(store: &Store, queue: &Queue, log: &mut Log) -> Snapshot {
@@ -64,8 +52,14 @@ fn snapshot(store: &Store, queue: &Queue, log: &mut Log) -> Snapshot {
             live.add(Position(*part), 1);
         }
     }
-    let parts = entries::encode(queue.next_sequence(), kept.served, queue.stored_entries(), &kept.parts);
-    Snapshot::Taken(from, live, parts)
+    for stretch in queue.stretches() {
+        live.add(Position(stretch.page), 1);
+        stretch.stored.iter().for_each(|(position, count)| live.add(Position(*position), *count));
+    }
+    let head = (queue.next_sequence(), kept.served);
+    let parts = entries::encode(head, queue.stretches(), queue.stored_entries(), &kept.parts);
+    let (pages, messages) = (std::mem::take(&mut kept.old_pages), std::mem::take(&mut kept.old_messages));
+    Snapshot::Taken(from, live, parts, ReleasedPages { pages, messages })
 }
 
 impl Store {
@@ -109,8 +103,9 @@ impl Broker {
                 Err(CheckpointError::Refused(_)) => Ok(false),
             };
         }
-        match store.journal.victim() {
-            Some(segment) => self.compact(store, segment, now),
+        let victims = store.journal.victims();
+        match victims.into_iter().find(|segment| store.copied.lock().insert(segment.0)) {
+            Some(segment) => self.compact(store, segment, now).map(|()| true),
             None => Ok(false),
         }
     }
@@ -123,7 +118,12 @@ impl Broker {
         let Some(store) = &self.store else { return Ok(false) };
         let from = store.journal.next();
         let Some(checkpoint) = store.journal.checkpoint() else { return Ok(false) };
-        let end = self.fill(store, checkpoint, from).inspect_err(|_| self.forget_snapshots())?;
+        let mut old = ReleasedPages::default();
+        let end = self.fill(store, checkpoint, from, &mut old).inspect_err(|_| self.forget_snapshots())?;
+        // Their segments go when the checkpoint is durable, and not before.
+        old.pages.into_iter().for_each(|page| store.release(page));
+        old.messages.into_iter().for_each(|(position, count)| store.release_some(position, count));
+        store.copied.lock().clear();
         let size = end.0 - from.0;
         store.checkpoint_at.store(end.0 + EVERY.max(size * TIMES), Ordering::Relaxed);
         tracing::debug!(bytes = size, "checkpoint made");
@@ -142,6 +142,7 @@ impl Broker {
         store: &Store,
         mut checkpoint: Checkpoint,
         from: Position,
+        old: &mut ReleasedPages,
     ) -> Result<Position, CheckpointError> {
         // What changes from here on is read behind the snapshot, whether or not that has it already.
         let none = store.journal.live_counts();
@@ -158,7 +159,11 @@ impl Broker {
             };
             match snapshot {
                 Snapshot::Transacting | Snapshot::OfNothing => {}
-                Snapshot::Taken(from, live, parts) => checkpoint.stream(stream, from, &live, parts)?,
+                Snapshot::Taken(from, live, parts, of_queue) => {
+                    old.pages.extend(of_queue.pages);
+                    old.messages.extend(of_queue.messages);
+                    checkpoint.stream(stream, from, &live, parts)?;
+                }
                 // One that has no snapshot has had no record either.
                 Snapshot::AsBefore(from) => drop(checkpoint.unchanged(stream, from)?),
             }
@@ -180,83 +185,5 @@ impl Broker {
             }
         }
         parts
-    }
-
-    /// Copy what lives in a segment to the journal's end, so that the segment goes; false if nothing does.
-    fn compact(&self, store: &Store, segment: SegmentId, now: Time) -> Result<bool, ReadError> {
-        let Some(range) = store.journal.range_of(segment) else { return Ok(false) };
-        let mut living: HashMap<u64, Living> = HashMap::new();
-        for cell in self.queues.load().values() {
-            let _ = cell.with_log(|queue, log| {
-                let kept = log.kept_mut()?;
-                let within = |position: &u64| range.contains(position);
-                let with_parts: Vec<u64> = kept
-                    .parts
-                    .iter()
-                    .filter(|(_, parts)| parts.iter().any(within))
-                    .map(|(position, _)| *position)
-                    .collect();
-                for (sequence, position) in queue.stored_within(1..u64::MAX) {
-                    if within(&position) || with_parts.contains(&position) {
-                        living.insert(position, Living { cell: Arc::clone(cell), sequence });
-                    }
-                }
-                Some(())
-            });
-        }
-        let (messages, mut copied) = (living.len(), false);
-        for (position, living) in living {
-            let payload = match store.journal.read(Position(position)) {
-                Ok(payload) => payload,
-                // Settled meanwhile.
-                Err(ReadError::NotFound(_)) => continue,
-                Err(error) => return Err(error),
-            };
-            let Some(message) = StoredMessage::decode(&payload) else { continue };
-            let parts: Result<Vec<_>, _> =
-                message.parts.iter().map(|part| store.journal.read(Position(*part))).collect();
-            let parts = match parts {
-                Ok(parts) => parts,
-                Err(ReadError::NotFound(_)) => continue,
-                Err(error) => return Err(error),
-            };
-            copied |= Scratch::with(|scratch| {
-                living.cell.enter(self, scratch, now, |q| {
-                    q.turn.log.relocate(q.queue, (living.sequence, position), &message, &parts)
-                })
-            });
-        }
-        tracing::debug!(messages, "a segment's messages were copied");
-        Ok(copied)
-    }
-}
-
-impl QueueLog {
-    /// Append a copy of a message whose record is at `from`; false if it has gone, or was moved.
-    pub(super) fn relocate_message(
-        &mut self,
-        queue: &mut Queue,
-        (sequence, from): (Sequence, u64),
-        message: &StoredMessage<'_>,
-        bodies: &[Bytes],
-    ) -> bool {
-        if queue.position_of(sequence) != Some(from) {
-            return false;
-        }
-        self.kept.changed = true;
-        let parts: Vec<u64> =
-            bodies.iter().map(|body| self.append_live(kind::BODY, &[Part::Shared(body)])).collect();
-        let payload = message.moved(sequence, from, &parts);
-        let to = self.append_live(kind::MOVED, &[Part::Slice(&payload)]);
-        if to == 0 {
-            return false;
-        }
-        self.kept.messages += 1;
-        if !parts.is_empty() {
-            self.kept.parts.insert(to, parts.into());
-        }
-        // It is there still: nobody has had the queue meanwhile.
-        let _ = queue.relocated(&[(sequence, from, to)]);
-        true
     }
 }

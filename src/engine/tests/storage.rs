@@ -22,6 +22,7 @@ fn open(disk: &Disk) -> Opened {
         first_segment_size: 64 << 10,
         record_most: (1 << 20) + 1024,
         batch_bytes: 64 << 10,
+        spares_most: 1,
         keep_free: 0,
         low_below: 0,
         ..Options::default()
@@ -190,4 +191,149 @@ fn segments_go_when_their_messages_have_and_what_lives_in_them_is_copied() {
     assert_eq!(drain(&mut opened, "q").len(), 2000 - settled);
     opened.broker.checkpoint().unwrap();
     sync(&mut opened);
+}
+
+/// Upkeep until nothing is left to do.
+fn maintain(opened: &mut Opened, now: fairlead_kernel::Time) {
+    opened.broker.checkpoint().unwrap();
+    sync(opened);
+    while opened.broker.maintain_storage(now).unwrap() {
+        sync(opened);
+    }
+    sync(opened);
+}
+
+/// A queue with so many messages, most of them in pages.
+fn filled(opened: &mut Opened, client: &mut Client, messages: usize) -> Vec<String> {
+    declare(opened, client, "q");
+    let bodies: Vec<String> = (0..messages).map(|n| format!("{n:0>100}")).collect();
+    for body in &bodies {
+        client.publish(&[persistent("", "q", body)]);
+    }
+    sync(opened);
+    bodies
+}
+
+#[test]
+fn a_queue_in_pages_is_drained_across_crashes_without_loss_or_doubles() {
+    let mut disk = Disk::new(5, 1 << 30);
+    let mut opened = open(&disk);
+    let mut client = Client::new(&opened.broker);
+    let bodies = filled(&mut opened, &mut client, 3000);
+    let held = opened.broker.memory.used();
+    assert!(held < 60_000, "{held} bytes for what would be 144,000 of entries alone");
+    let mut seen = 0;
+    let window = ConsumerSettings { acknowledge: true, window: Some(40), ..ConsumerSettings::default() };
+    for round in 0..12 {
+        if round % 3 == 0 {
+            opened.broker.checkpoint().unwrap();
+            sync(&mut opened);
+        }
+        let mut client = Client::new(&opened.broker);
+        assert_eq!(client.counts("q").0 as usize, 3000 - seen, "round {round}");
+        client.consume("q", window.clone());
+        let mut taken = 0;
+        while taken < 230 {
+            let (delivered, _) = client.receive();
+            client.connection.delivered(client.now);
+            for delivery in &delivered {
+                assert_eq!(delivery.body, bodies[seen], "round {round}");
+                seen += 1;
+            }
+            taken += delivered.len();
+            let deliveries = delivered.iter().map(super::Delivered::unsettled).collect();
+            client.tell(Request::Settle { outcome: Outcome::Accepted, deliveries });
+            sync(&mut opened);
+        }
+        let (open_again, _) = client.receive();
+        assert!(open_again.len() <= 40, "what is held is delivered again");
+        disk = if round % 2 == 0 { disk.crash(round) } else { disk.killed() };
+        opened = open(&disk);
+    }
+    assert!(drain(&mut opened, "q") == bodies[seen..]);
+    sync(&mut opened);
+    let mut opened = open(&disk.crash(99));
+    assert!(drain(&mut opened, "q").is_empty());
+}
+
+#[test]
+fn get_purge_and_delete_reach_what_is_in_pages() {
+    let disk = Disk::new(6, 1 << 30);
+    let mut opened = open(&disk);
+    let mut client = Client::new(&opened.broker);
+    let bodies = filled(&mut opened, &mut client, 1000);
+    for body in &bodies[..300] {
+        let get = Request::Get { queue: "q".to_owned(), acknowledge: false };
+        assert_eq!(client.connection.execute(ONE, get, client.now), None);
+        let (delivered, _) = client.receive();
+        assert_eq!(delivered[0].body, *body);
+    }
+    client.consume("q", ConsumerSettings { browse: true, acknowledge: true, ..ConsumerSettings::default() });
+    let mut browsed = Vec::new();
+    loop {
+        let (delivered, _) = client.receive();
+        client.connection.delivered(client.now);
+        if delivered.is_empty() && !opened.broker.fetch_next(client.now) {
+            break;
+        }
+        browsed.extend(delivered.into_iter().map(|delivered| delivered.body));
+    }
+    assert!(browsed == bodies[300..], "{} of 700 were shown", browsed.len());
+    drop(client);
+    let disk = disk.killed();
+    let mut opened = open(&disk);
+    let mut client = Client::new(&opened.broker);
+    let purged = ask(&mut opened, &mut client, Request::PurgeQueue { name: "q".to_owned() });
+    assert!(matches!(purged, Reply::Removed { messages } if messages >= 700), "{purged:?}");
+    assert_eq!(client.counts("q").0, 0);
+    for body in &bodies[..500] {
+        client.publish(&[persistent("", "q", body)]);
+    }
+    sync(&mut opened);
+    let disk = disk.crash(1);
+    let mut opened = open(&disk);
+    let left = drain(&mut opened, "q");
+    assert!(left == bodies[..500], "{} from {:?}", left.len(), left.first());
+    let mut client = Client::new(&opened.broker);
+    for body in &bodies {
+        client.publish(&[persistent("", "q", body)]);
+    }
+    let request = Request::DeleteQueue { name: "q".to_owned(), if_unused: false, if_empty: false };
+    ask(&mut opened, &mut client, request);
+    maintain(&mut opened, client.now);
+    let opened = open(&disk.crash(2));
+    assert_eq!(opened.broker.queues.load().size(), 0);
+}
+
+#[test]
+fn messages_in_pages_are_copied_out_of_segments_that_are_mostly_dead() {
+    let disk = Disk::new(7, 1 << 30);
+    let mut opened = open(&disk);
+    let mut client = Client::new(&opened.broker);
+    let mut expected = filled(&mut opened, &mut client, 10);
+    declare(&mut opened, &mut client, "traffic");
+    client.consume("traffic", ConsumerSettings::default());
+    let body = "x".repeat(500);
+    for n in 0..3000 {
+        let kept = format!("{n:0>100}");
+        client.publish(&[persistent("", "traffic", &body); 10]);
+        client.publish(&[persistent("", "q", &kept)]);
+        expected.push(kept);
+        if n % 10 == 0 {
+            sync(&mut opened);
+            client.receive();
+            client.connection.delivered(client.now);
+        }
+        if n % 500 == 0 {
+            maintain(&mut opened, client.now);
+        }
+    }
+    for _ in 0..4 {
+        maintain(&mut opened, client.now);
+    }
+    let used = disk.used();
+    assert!(used < 10 << 20, "19 MB of traffic went through beside 0.3 MB; {used} bytes are on the disk");
+    let mut reopened = open(&disk.crash(3));
+    drop(opened);
+    assert!(drain(&mut reopened, "q") == expected);
 }

@@ -26,7 +26,7 @@ impl Queue {
         self.wake();
         let mut examined = 0;
         let mut lane = 0;
-        while lane < self.state.contents.lanes.len() {
+        while lane < self.state.contents.open_lanes() {
             while self.consumers.front().is_some() {
                 let Some(place) = self.state.contents.lanes[lane].next_to_try() else { break };
                 if examined == STEP {

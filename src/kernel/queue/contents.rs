@@ -3,13 +3,16 @@
 //! Everything that changes an entry goes through here, so that counts, cursors and memory agree.
 
 use super::chunk::Chunks;
-use super::entry::{ACQUIRED, Entry, FETCHING, Handle, LEAVING};
+use super::entry::{ACQUIRED, Entry, FETCHING, Handle, LEAVING, REDELIVERED};
 use super::lane::{Lane, Place};
+use super::snapshot::{SavedEntry, SavedMessage};
 use super::state::message_digest;
+use super::stretch::{ReleasedPages, Stretch};
 use super::{labels, packed};
 use crate::command::{NewEntry, SequenceRange};
 use crate::ids::{Sequence, Time};
 use crate::message::{Message, MessageView};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Place of an entry; stands until the next entry is pushed or removed.
@@ -77,10 +80,19 @@ pub(super) struct Contents {
     pub(super) expiring: u64,
     /// Where in the store messages are that went since this was asked for.
     pub(super) released: Vec<u64>,
+    /// What lies between the two lanes of a split queue.
+    pub(super) cold: VecDeque<Stretch>,
+    /// The last lane is the tail of the first.
+    pub(super) split: bool,
+    /// How long the tail has to be before the next page is tried.
+    pub(super) page_from: u64,
+    /// The first page is asked for.
+    pub(super) page_wanted: bool,
+    pub(super) released_pages: ReleasedPages,
     /// Bytes of messages above which those that come are left to the store, if it has them; `None` is no bound.
     pub(super) budget: Option<usize>,
     /// Bytes of shared messages, each counted in full.
-    shared_bytes: usize,
+    pub(super) shared_bytes: usize,
 }
 
 impl Contents {
@@ -105,7 +117,7 @@ impl Contents {
         let mut label = None;
         let mut before: Option<&MessageView<'_>> = None;
         for run in entries.chunk_by(|left, right| left.priority == right.priority) {
-            let lane = lane_of(&mut self.lanes, run[0].priority);
+            let lane = if self.split { 1 } else { lane_of(&mut self.lanes, run[0].priority) };
             for entry in run {
                 let position = positions.next().copied().unwrap_or(0);
                 let stored = position != 0 && self.is_over_budget();
@@ -139,6 +151,23 @@ impl Contents {
         sequence
     }
 
+    /// Add an entry that was saved and whose message is in the store, ready, to a lane.
+    pub(super) fn put_saved(&mut self, lane: usize, saved: &SavedEntry) {
+        let SavedMessage::Stored { digest, length } = saved.message else { return };
+        self.expiring += u64::from(saved.expires.0 != 0);
+        self.ready.add(length);
+        self.lanes[lane].push(Entry {
+            handle: Handle::Stored { digest },
+            sequence: saved.sequence,
+            expires: saved.expires,
+            position: saved.position,
+            body_length: length,
+            delivery_count: saved.delivery_count,
+            priority: saved.priority,
+            flags: if saved.redelivered { REDELIVERED } else { 0 },
+        });
+    }
+
     /// Add an entry that was saved, ready; its sequence is higher than any before.
     pub(super) fn put_back(&mut self, mut entry: Entry, message: Option<&MessageView<'_>>) {
         if let Some(message) = message {
@@ -147,7 +176,11 @@ impl Contents {
         }
         self.expiring += u64::from(entry.expires.0 != 0);
         self.ready.add(entry.body_length);
-        let lane = lane_of(&mut self.lanes, entry.priority);
+        let behind = self.cold.back().is_some_and(|stretch| stretch.last < entry.sequence);
+        let lane = match self.split {
+            true => usize::from(behind),
+            false => lane_of(&mut self.lanes, entry.priority),
+        };
         self.lanes[lane].push(entry);
     }
 
@@ -163,8 +196,10 @@ impl Contents {
     /// The ready entry that comes first.
     #[inline]
     pub(super) fn next_ready(&mut self) -> Option<Spot> {
+        let open = self.open_lanes();
         self.lanes
             .iter_mut()
+            .take(open)
             .enumerate()
             .find_map(|(lane, entries)| entries.next_ready().map(|place| Spot { lane, place }))
     }
@@ -321,6 +356,9 @@ impl Contents {
             }
         }
         chunks.release(dead.chunk, dead.messages);
+        if wanted == 0 && !self.cold.is_empty() {
+            removed += self.remove_stretches(ids);
+        }
         removed
     }
 
@@ -355,6 +393,7 @@ impl Contents {
         if self.is_empty() {
             self.chunks.trim();
             self.lanes = Vec::new();
+            self.split = false;
             self.released.shrink_to(0);
         }
     }
@@ -365,6 +404,7 @@ impl Contents {
             + self.lanes.iter().map(Lane::memory).sum::<usize>()
             + self.chunks.memory()
             + self.released.capacity() * size_of::<u64>()
+            + self.cold.iter().map(Stretch::memory).sum::<usize>()
             + self.shared_bytes
     }
 

@@ -3,7 +3,7 @@
 use super::consumers::NewConsumer;
 use super::delivery_batch::Slot;
 use super::{Attachment, Denial, Gone, Queue, STEP, SharedWindows, Turn};
-use crate::command::{Command, CommandLog, DropReason, push_sequence};
+use crate::command::{Command, CommandLog, DropReason, SequenceRange, push_sequence};
 use crate::effect::Cancelled;
 use crate::ids::{ConnectionId, Sequence, SessionId};
 use crate::refusal::{Refusal, Resource};
@@ -183,6 +183,10 @@ impl Queue {
                 push_sequence(&mut ids, sequence);
                 self.state.contents.leave(spot);
             }
+        }
+        for stretch in self.stretches().filter(|stretch| stretch.last < before) {
+            ids.push(SequenceRange { first: stretch.first, last: stretch.last });
+            purged += stretch.messages;
         }
         if !ids.is_empty() {
             self.commit(&Command::Drop { ids: &ids, reason: DropReason::Purged }, turn);

@@ -299,8 +299,9 @@ impl Queue {
             return None;
         }
         let (no_local, connection) = (consumer.no_local, consumer.connection);
+        let open = self.state.contents.open_lanes();
         let Contents { lanes, chunks, .. } = &mut self.state.contents;
-        for (lane, entries) in lanes.iter_mut().enumerate() {
+        for (lane, entries) in lanes.iter_mut().take(open).enumerate() {
             while let Some(place) = entries.next_ready_from(consumer.to_see(entries.level)) {
                 let entry = entries.at(place);
                 let local = no_local && view(chunks, entry).is_some_and(|m| m.publisher == connection);

@@ -60,6 +60,9 @@ impl Queue {
             self.sweep(turn);
         }
         self.flush_drops(turn);
+        if self.state.contents.split {
+            self.want_page(turn.effects);
+        }
         if self.state.contents.is_empty()
             && let Some(groups) = &mut self.groups
         {

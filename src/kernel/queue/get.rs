@@ -38,7 +38,9 @@ impl Queue {
     ) -> Got {
         let mut expired = 0;
         let spot = loop {
-            let Some(spot) = self.state.contents.next_ready() else { return Got::Empty };
+            let Some(spot) = self.state.contents.next_ready() else {
+                return if self.state.contents.cold.is_empty() { Got::Empty } else { Got::Waiting };
+            };
             let entry = self.state.contents.at(spot);
             if !entry.expired_at(turn.now) {
                 break spot;

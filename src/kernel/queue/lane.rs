@@ -55,6 +55,11 @@ impl Lane {
         Lane { level, ..Lane::default() }
     }
 
+    /// Whether no entry is alive.
+    pub(super) fn is_empty(&self) -> bool {
+        self.blocks.iter().all(|block| block.live == 0)
+    }
+
     /// Put a ready entry behind all others; its sequence is higher than theirs.
     #[inline]
     pub(super) fn push(&mut self, entry: Entry) {

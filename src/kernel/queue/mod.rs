@@ -38,6 +38,7 @@ mod selection;
 mod settle;
 mod snapshot;
 mod state;
+mod stretch;
 mod transaction;
 mod turn;
 
@@ -50,6 +51,7 @@ pub use delivery_batch::{DeliveryBatch, DeliveryCursor, Run, Slot};
 pub use selection::Moving;
 pub use snapshot::{SavedEntry, SavedMessage, Snapshot};
 pub use state::Part;
+pub use stretch::{ReleasedPages, Stretch};
 pub use turn::{Attachment, Delivered, Denial, Gone, Got, NoWindows, SharedWindows, Turn};
 
 pub(crate) use turn::Scratch;

@@ -32,6 +32,7 @@ impl Queue {
     pub fn may_have_been_delivered(&mut self) {
         let everything = SequenceRange { first: Sequence(0), last: Sequence(u64::MAX) };
         self.state.for_each(&[everything], |contents, spot| contents.at_mut(spot).flags |= REDELIVERED);
+        self.state.contents.cold.iter_mut().for_each(|stretch| stretch.redelivered = true);
     }
 
     /// Messages have come from the store; consumers that waited for them are served.

@@ -148,7 +148,7 @@ impl Queue {
 }
 
 /// All but the message.
-fn saved(entry: &Entry) -> SavedEntry {
+pub(super) fn saved(entry: &Entry) -> SavedEntry {
     SavedEntry {
         sequence: entry.sequence,
         expires: entry.expires,

@@ -6,6 +6,8 @@
 use super::contents::{Contents, Spot, Volume, view};
 use super::entry::{ACQUIRED, Entry, Handle, REDELIVERED};
 use super::lane::Lane;
+use super::snapshot::saved;
+use super::stretch::hash_of;
 use crate::command::{Command, NewEntry, RecordedEntry, SequenceRange};
 use crate::ids::{Sequence, Time};
 use crate::message::{Body, DeathReason, MessageView};
@@ -116,8 +118,14 @@ impl State {
                 let stored = self.contents.lanes.iter().flat_map(Lane::iter).map(|entry| entry.position);
                 let held = self.parts.iter().flat_map(|(_, part)| &part.positions).copied();
                 released.extend(stored.chain(held).filter(|position| *position != 0));
+                let mut pages = std::mem::take(&mut self.contents.released_pages);
+                for stretch in self.contents.cold.drain(..) {
+                    pages.pages.push(stretch.page);
+                    pages.messages.extend(stretch.stored);
+                }
                 *self = State { next: self.next, deleted: true, ..State::new(&self.limits) };
                 self.contents.released = released;
+                self.contents.released_pages = pages;
             }
             Command::TxPart { transaction, entries, accepted } => {
                 let entries: Vec<_> = entries.iter().map(RecordedEntry::from).collect();
@@ -170,19 +178,16 @@ impl State {
         }
     }
 
-    /// Digest of all that the log has made; entries in order, nothing of dispatch.
+    /// Digest of all that the log has made, nothing of dispatch.
     pub(super) fn hash(&self) -> u64 {
         let mut hash = Xxh3::new();
         hash.update(&[u8::from(self.deleted)]);
         hash.update(&self.next.0.to_le_bytes());
         hash_limits(&mut hash, &self.limits);
-        for entry in self.contents.in_order() {
-            hash.update(&entry.sequence.0.to_le_bytes());
-            hash.update(&entry.expires.0.to_le_bytes());
-            hash.update(&entry.delivery_count.to_le_bytes());
-            hash.update(&[entry.priority, entry.flags & REDELIVERED]);
-            hash.update(&self.digest(entry).to_le_bytes());
-        }
+        let entries = self.contents.lanes.iter().flat_map(Lane::iter);
+        let entries = entries.map(|entry| hash_of(&saved(entry), self.digest(entry)));
+        let cold = self.contents.cold.iter().map(|stretch| stretch.hash);
+        hash.update(&entries.chain(cold).fold(0_u64, u64::wrapping_add).to_le_bytes());
         for (transaction, part) in self.parts.iter() {
             hash.update(&transaction.to_le_bytes());
             for entry in &part.entries {
