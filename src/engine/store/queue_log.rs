@@ -272,13 +272,12 @@ impl QueueLog {
     }
 
     fn release(&mut self, queue: &mut Queue) {
-        let released = queue.take_released_pages();
-        for (position, count) in released.messages {
-            self.kept.messages -= count;
-            self.store.release_some(position, count);
-        }
-        if !released.pages.is_empty() {
+        if let Some(released) = queue.take_released_pages() {
             self.kept.changed = true;
+            for (position, count) in released.messages {
+                self.kept.messages -= count;
+                self.store.release_some(position, count);
+            }
             self.kept.old_pages.extend(released.pages);
         }
         if queue.is_gone() {

@@ -391,12 +391,13 @@ impl RecoveredQueue {
     }
 
     fn release(&mut self, live: &mut LiveCounts) {
-        let released = self.queue.take_released_pages();
-        // The checkpoint that names them is the newest still: a start after this one reads it, too.
-        self.kept.old_pages.extend(released.pages);
-        for (position, count) in released.messages {
-            self.kept.messages -= count;
-            release_some(live, position, count);
+        if let Some(released) = self.queue.take_released_pages() {
+            // The checkpoint that names them is the newest still: a start after this one reads it, too.
+            self.kept.old_pages.extend(released.pages);
+            for (position, count) in released.messages {
+                self.kept.messages -= count;
+                release_some(live, position, count);
+            }
         }
         for position in self.queue.take_released() {
             self.kept.messages -= 1;

@@ -13,6 +13,7 @@ use crate::command::{NewEntry, SequenceRange};
 use crate::ids::{Sequence, Time};
 use crate::message::{Message, MessageView};
 use std::collections::VecDeque;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 /// Place of an entry; stands until the next entry is pushed or removed.
@@ -88,9 +89,9 @@ pub(super) struct Contents {
     pub(super) page_from: u64,
     /// The first page is asked for.
     pub(super) page_wanted: bool,
-    pub(super) released_pages: ReleasedPages,
+    pub(super) released_pages: Option<Box<ReleasedPages>>,
     /// Bytes of messages above which those that come are left to the store, if it has them; `None` is no bound.
-    pub(super) budget: Option<usize>,
+    pub(super) budget: Option<NonZeroUsize>,
     /// Bytes of shared messages, each counted in full.
     pub(super) shared_bytes: usize,
 }
@@ -99,7 +100,7 @@ impl Contents {
     /// Whether messages take as much memory as they may.
     #[inline]
     fn is_over_budget(&self) -> bool {
-        self.budget.is_some_and(|budget| self.chunks.memory() + self.shared_bytes >= budget)
+        self.budget.is_some_and(|budget| self.chunks.memory() + self.shared_bytes >= budget.get())
     }
 
     /// Add new entries behind all of their levels, the first under that sequence, which is higher than any

@@ -7,6 +7,7 @@ use crate::command::{Command, CommandLog, DropReason, SequenceRange, push_sequen
 use crate::effect::Fetch;
 use crate::ids::Sequence;
 use crate::message::MessageView;
+use std::num::NonZeroUsize;
 use std::ops::Range;
 
 impl Queue {
@@ -63,7 +64,7 @@ impl Queue {
     /// effect where newer messages replace older ones or come in groups: their heads are asked for all the time.
     pub fn set_memory_budget(&mut self, bytes: usize) {
         if !self.needs_messages() {
-            self.state.contents.budget = Some(bytes);
+            self.state.contents.budget = NonZeroUsize::new(bytes.max(1));
         }
     }
 

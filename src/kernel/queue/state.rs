@@ -118,14 +118,15 @@ impl State {
                 let stored = self.contents.lanes.iter().flat_map(Lane::iter).map(|entry| entry.position);
                 let held = self.parts.iter().flat_map(|(_, part)| &part.positions).copied();
                 released.extend(stored.chain(held).filter(|position| *position != 0));
-                let mut pages = std::mem::take(&mut self.contents.released_pages);
+                let mut released_pages = self.contents.released_pages.take();
                 for stretch in self.contents.cold.drain(..) {
+                    let pages = released_pages.get_or_insert_default();
                     pages.pages.push(stretch.page);
                     pages.messages.extend(stretch.stored);
                 }
                 *self = State { next: self.next, deleted: true, ..State::new(&self.limits) };
                 self.contents.released = released;
-                self.contents.released_pages = pages;
+                self.contents.released_pages = released_pages;
             }
             Command::TxPart { transaction, entries, accepted } => {
                 let entries: Vec<_> = entries.iter().map(RecordedEntry::from).collect();

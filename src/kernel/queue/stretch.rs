@@ -72,6 +72,7 @@ impl Contents {
     pub(super) fn remove_stretches(&mut self, ids: &[SequenceRange]) -> u64 {
         let mut removed = 0;
         let Contents { cold, ready, released_pages, .. } = self;
+        let released_pages = released_pages.get_or_insert_default();
         cold.retain(|stretch| {
             let goes = ids.iter().any(|range| range.first <= stretch.first && stretch.last <= range.last);
             if goes {
@@ -115,7 +116,7 @@ impl Queue {
 
     /// Entries of the front, and of a page.
     fn sizes(&self) -> Option<(usize, usize)> {
-        let front = (self.state.contents.budget? / BYTES_AN_ENTRY).max(FRONT_LEAST);
+        let front = (self.state.contents.budget?.get() / BYTES_AN_ENTRY).max(FRONT_LEAST);
         Some((front, (front / 4).min(PAGE_MOST)))
     }
 
@@ -232,7 +233,7 @@ impl Queue {
     pub fn unfold(&mut self, entries: &[SavedEntry]) {
         let contents = &mut self.state.contents;
         let Some(stretch) = contents.cold.pop_front() else { return };
-        contents.released_pages.pages.push(stretch.page);
+        contents.released_pages.get_or_insert_default().pages.push(stretch.page);
         contents.ready.messages -= stretch.messages;
         contents.ready.bytes -= stretch.bytes;
         for saved in entries {
@@ -291,8 +292,8 @@ impl Queue {
     }
 
     /// What nobody needs any more of what stretches had, since this was asked for last.
-    pub fn take_released_pages(&mut self) -> ReleasedPages {
-        std::mem::take(&mut self.state.contents.released_pages)
+    pub fn take_released_pages(&mut self) -> Option<Box<ReleasedPages>> {
+        self.state.contents.released_pages.take()
     }
 }
 
