@@ -3,6 +3,7 @@
 use fairlead_kernel::Time;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -11,7 +12,32 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 pub struct Clock {
     started: Instant,
     epoch_nanos: u64,
+    /// Where a simulated clock stands, in nanoseconds since the epoch.
+    simulated: Option<Arc<AtomicU64>>,
     seed: AtomicU64,
+}
+
+/// Moves a simulated clock.
+#[derive(Clone, Debug)]
+pub struct ClockHand(Arc<AtomicU64>);
+
+impl ClockHand {
+    /// A hand at that time.
+    #[must_use]
+    pub fn at(time: Time) -> ClockHand {
+        ClockHand(Arc::new(AtomicU64::new(time.0)))
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        Time(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Move it on, so many milliseconds.
+    pub fn advance(&self, milliseconds: u64) {
+        self.0.store(self.now().after_milliseconds(milliseconds).0, Ordering::Relaxed);
+    }
 }
 
 impl Clock {
@@ -22,13 +48,28 @@ impl Clock {
         let nanos = u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX);
         // The standard library keys its hash maps from the system's randomness: the same source.
         let seed = RandomState::new().hash_one(nanos);
-        Clock { started: Instant::now(), epoch_nanos: nanos, seed: AtomicU64::new(seed) }
+        Clock { started: Instant::now(), epoch_nanos: nanos, simulated: None, seed: AtomicU64::new(seed) }
+    }
+
+    /// A clock that stands still until its hand is moved, and gives the same seeds for the same start: the same
+    /// calls do the same again. Whoever has it calls [`crate::Broker::run_due`] himself; its instants mean nothing.
+    #[must_use]
+    pub fn simulated(hand: &ClockHand, seed: u64) -> Clock {
+        Clock {
+            started: Instant::now(),
+            epoch_nanos: hand.now().0,
+            simulated: Some(Arc::clone(&hand.0)),
+            seed: AtomicU64::new(seed),
+        }
     }
 
     /// Now; read once a batch.
     #[must_use]
     pub fn now(&self) -> Time {
-        Time(self.epoch_nanos).after(self.started.elapsed())
+        match &self.simulated {
+            Some(hand) => Time(hand.load(Ordering::Relaxed)),
+            None => Time(self.epoch_nanos).after(self.started.elapsed()),
+        }
     }
 
     /// When the clock was made.
@@ -64,5 +105,15 @@ mod tests {
         assert_eq!(clock.instant(now) - clock.started, now.since(clock.started()));
         assert!(clock.now() >= now);
         assert_ne!(clock.seed(), clock.seed());
+    }
+
+    #[test]
+    fn a_simulated_clock_moves_with_its_hand_and_repeats_its_seeds() {
+        let hand = ClockHand::at(Time(5));
+        let clocks = [Clock::simulated(&hand, 1), Clock::simulated(&hand, 1)];
+        assert_eq!(clocks[0].now(), Time(5));
+        hand.advance(2);
+        assert_eq!((clocks[0].now(), clocks[1].now()), (Time(2_000_005), Time(2_000_005)));
+        assert_eq!(clocks[0].seed(), clocks[1].seed());
     }
 }

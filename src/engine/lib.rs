@@ -40,7 +40,7 @@ mod windows;
 mod tests;
 
 pub use broker::Broker;
-pub use clock::Clock;
+pub use clock::{Clock, ClockHand};
 pub use connection::Connection;
 pub use connections::{ConsumerDescription, Description, Endpoints, Entry, SessionDescription};
 pub use explain::explain;

@@ -4,7 +4,7 @@
 //! must not be.
 
 use super::StartError;
-use fairlead_engine::{Broker, OpenError, Opened, Settings, Storage};
+use fairlead_engine::{Broker, Clock, OpenError, Opened, Settings, Storage};
 use fairlead_journal::{Folder, Options};
 use fairlead_kernel::message::HeadReaders;
 use std::path::Path;
@@ -33,7 +33,7 @@ pub fn open(
         tracing::error!(%error, "the journal cannot be written: ending at once, so that nothing is promised that is not kept");
         std::process::abort();
     });
-    let storage = Storage { backend, options: Options::default(), fatal };
+    let storage = Storage { backend, options: Options::default(), clock: Clock::from_machine(), fatal };
     let opened = Broker::open(settings, readers, storage).map_err(|error| match error {
         OpenError::Journal(error) => StartError::Journal(error),
         OpenError::Settings(error) => StartError::Settings(error),

@@ -99,7 +99,9 @@ pub(crate) fn recover(
         let committed = &recovery.committed;
         queue.open.iter().map(|number| (*id, *number, committed.contains(number)))
     });
-    let transactions = transactions.collect();
+    let mut transactions: Vec<_> = transactions.collect();
+    // In the order in which they were begun, whatever the maps' order: what ends them is recorded again.
+    transactions.sort_unstable_by_key(|(queue, number, _)| (*number, *queue));
     Ok(Recovered {
         store,
         writer: opened.writer,

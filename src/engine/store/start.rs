@@ -28,6 +28,8 @@ pub struct Storage {
     pub backend: Arc<dyn Backend>,
     /// The journal's layout.
     pub options: Options,
+    /// The broker's clock.
+    pub clock: crate::Clock,
     /// Called when nothing can be written any more: the process is to end with a clear line.
     pub fatal: Fatal,
 }
@@ -62,8 +64,7 @@ impl Broker {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(settings: Settings, readers: HeadReaders, storage: Storage) -> Result<Opened, OpenError> {
-        let clock = crate::Clock::from_machine();
-        let Storage { backend, options, fatal } = storage;
+        let Storage { backend, options, clock, fatal } = storage;
         let Recovered {
             store,
             writer,

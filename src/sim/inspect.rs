@@ -1,0 +1,91 @@
+//! What a broker holds right after its start, seen without changing anything: its topology by its report, its queues by
+//! consumers that browse.
+
+use crate::client::{Client, Mode, SESSION};
+use crate::model::{Exchange, Model};
+use crate::oracle::{Checked, Found, FoundEntry, phantom, violated};
+use fairlead_engine::Broker;
+use fairlead_engine::report::Source;
+use fairlead_kernel::session::Request;
+use fairlead_kernel::settings::{ConsumerSettings, Destination, ExchangeKind};
+use fairlead_kernel::{ConsumerId, Sequence, Time};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+/// The bit that tells a browser's delivery from one that is held.
+const BROWSED: u64 = 1 << 63;
+
+/// Look at everything.
+///
+/// # Errors
+/// A message is none of those that were published, or it cannot be seen.
+pub fn look(broker: &Arc<Broker>, model: &Model, now: Time) -> Checked<Found> {
+    let mut found = Found::default();
+    let ours = |name: &str| name.starts_with('x');
+    for exchange in broker.exchanges().into_iter().filter(|exchange| ours(&exchange.name)) {
+        let settings = &exchange.settings;
+        let (durable, auto_delete) = (settings.durable, settings.auto_delete);
+        let is_fanout = settings.kind == ExchangeKind::Fanout;
+        found.exchanges.insert(exchange.name.to_string(), Exchange { is_fanout, durable, auto_delete });
+    }
+    for binding in broker.bindings().into_iter().map(|report| report.binding) {
+        if let (true, Destination::Queue(queue)) = (ours(&binding.source), binding.destination) {
+            found.bindings.insert((binding.source, queue, binding.key));
+        }
+    }
+    let mut client = Client::connect(broker, 0, Mode::Plain, now)?;
+    for (queue, number) in Source::queues(&**broker).into_iter().zip(1..) {
+        let entries = browse(&mut client, (&queue.name, ConsumerId(number)), model, now)?;
+        if queue.ready != entries.len() as u64 && !may_have_expired(model, &queue.name, now) {
+            let words = format!("{} has {} messages ready and shows {}", queue.name, queue.ready, entries.len());
+            return Err(violated("service", words));
+        }
+        found.queues.insert(queue.name.to_string(), entries);
+    }
+    Ok(found)
+}
+
+/// Whether a queue may hold messages that a browser passes over.
+fn may_have_expired(model: &Model, name: &str, now: Time) -> bool {
+    let queue = model.latest(name).and_then(|key| model.queues.get(&key));
+    queue.is_none_or(|queue| queue.copies.values().any(|copy| copy.may_be_dead_at(now)))
+}
+
+fn browse(
+    client: &mut Client,
+    (name, consumer): (&str, ConsumerId),
+    model: &Model,
+    now: Time,
+) -> Checked<Vec<FoundEntry>> {
+    let settings = Box::new(ConsumerSettings { browse: true, ..ConsumerSettings::default() });
+    let connection = client.connection();
+    let request = Request::Subscribe { consumer, queue: name.to_owned(), settings };
+    let answer = connection.execute(SESSION, request, now);
+    let mut entries = Vec::new();
+    loop {
+        let mut got: Vec<Checked<FoundEntry>> = Vec::new();
+        connection.walk_deliveries(|delivery| {
+            let entry = phantom::identify(model, &delivery.message).map(|message| FoundEntry {
+                sequence: Sequence(delivery.sequence.0 & !BROWSED),
+                message,
+                redelivered: delivery.redelivered,
+                dead_letter: delivery.message.overlay.is_some(),
+            });
+            got.push(entry);
+            ControlFlow::Continue(())
+        });
+        connection.delivered(now);
+        if got.is_empty() {
+            break;
+        }
+        for entry in got {
+            entries.push(entry?);
+        }
+    }
+    if answer.is_none() {
+        return Err(violated("service", format!("{name} cannot be browsed")));
+    }
+    connection.execute(SESSION, Request::Unsubscribe { consumer }, now);
+    while connection.next_event().is_some() {}
+    Ok(entries)
+}

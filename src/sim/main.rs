@@ -1,0 +1,72 @@
+//! `fairlead-sim`: runs seeds, or one of them with its trace.
+
+use clap::Parser;
+use fairlead_sim::{Bug, Seed, Summary, run};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Run the engine's simulation.
+#[derive(Parser)]
+#[command(name = "fairlead-sim")]
+struct Arguments {
+    /// How many seeds.
+    #[arg(long, default_value_t = 10_000)]
+    seeds: u64,
+    /// The first one.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// Only this seed.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Print what happens, line by line.
+    #[arg(long)]
+    trace: bool,
+    /// Run each seed twice and demand the same.
+    #[arg(long)]
+    twice: bool,
+    /// Go on after a seed that fails.
+    #[arg(long)]
+    all: bool,
+}
+
+/// The seed that is running, for the line that a panic writes.
+static RUNNING: AtomicU64 = AtomicU64::new(0);
+
+/// One seed; what is wrong with it.
+fn try_seed(number: u64, arguments: &Arguments, summary: &mut Summary) -> Result<(), String> {
+    RUNNING.store(number, Ordering::Relaxed);
+    let seed = Seed { number, bug: Bug::None };
+    let ran = run(seed, arguments.trace);
+    ran.lines.iter().for_each(|line| println!("{line}"));
+    summary.add(&ran.result.map_err(|violation| violation.to_string())?);
+    if arguments.twice && run(seed, false).hash != ran.hash {
+        return Err("it does not do the same again".to_owned());
+    }
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        eprintln!("seed {} panics; --seed {0} --trace shows what led to it", RUNNING.load(Ordering::Relaxed));
+        before(panic);
+    }));
+    let seeds = match arguments.seed {
+        Some(seed) => seed..seed + 1,
+        None => arguments.from..arguments.from + arguments.seeds,
+    };
+    let (mut summary, mut failed) = (Summary::default(), 0);
+    for number in seeds.clone() {
+        if let Err(words) = try_seed(number, &arguments, &mut summary) {
+            println!("seed {number} fails: {words}");
+            failed += 1;
+            if !arguments.all {
+                println!("fairlead-sim --seed {number} --trace shows what led to it");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    println!("{} seeds, {failed} failed: {summary:?}", seeds.end - seeds.start);
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

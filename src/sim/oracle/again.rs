@@ -1,0 +1,21 @@
+//! A restart finds what the restart before it has found, when nothing happened in between but a crash.
+
+use super::{Checked, Found, violated};
+
+/// Two restarts in a row have found these.
+///
+/// # Errors
+/// They differ.
+pub fn found(first: &Found, second: &Found) -> Checked {
+    if first == second {
+        return Ok(());
+    }
+    let queue = first.queues.iter().find(|(name, entries)| second.queues.get(*name) != Some(*entries));
+    let words = match queue {
+        Some((name, entries)) => {
+            format!("queue {name} is {entries:?}, and with one more restart {:?}", second.queues.get(name))
+        }
+        None => format!("{first:?} is with one more restart {second:?}"),
+    };
+    Err(violated("again", words))
+}

@@ -1,0 +1,55 @@
+//! The first invariant: every confirmed message is delivered, dead-lettered, expired by policy, or present. What is
+//! known to be on disk for another reason is held to the same.
+
+use super::{Checked, Found, violated};
+use crate::model::{Copy, How, Model, Queue};
+use fairlead_kernel::Time;
+
+/// Whether a restart must find it, unless it left.
+#[must_use]
+pub fn must_be_there(copy: &Copy, durable: u64) -> bool {
+    copy.persistent && copy.sure && (copy.durable || copy.op <= durable)
+}
+
+/// A restart has found these.
+///
+/// # Errors
+/// A message is missing.
+pub fn found(model: &Model, found: &Found, now: Time) -> Checked {
+    for (key, queue) in &model.queues {
+        if found.of(model, *key).is_none() || queue.graveyard {
+            continue;
+        }
+        for (message, copy) in &queue.copies {
+            if !must_be_there(copy, model.durable) || found.has(model, *key, *message) || copy.may_be_gone {
+                continue;
+            }
+            let died = match copy.left {
+                None => copy.may_be_dead_at(now),
+                Some(left) if left.how == How::Rejected => true,
+                Some(_) => continue,
+            };
+            if !died {
+                let words = format!("message {message} is not in {key:?} any more; {} operations are on disk; {copy:?}", model.durable);
+                return Err(violated("kept", words));
+            }
+            if !is_buried(model, found, queue, (*message, copy)) {
+                let words = format!("message {message} died in {key:?} and is not where its dead letters go; {copy:?}");
+                return Err(violated("kept", words));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a dead message is where it should be, or may have been lost on its way as the rules have it.
+fn is_buried(model: &Model, found: &Found, queue: &Queue, (message, copy): (u64, &Copy)) -> bool {
+    let Some(name) = queue.graveyard_of() else { return true };
+    let Some(key) = model.latest(name) else { return true };
+    let Some(graveyard) = model.queues.get(&key) else { return true };
+    // It was not there all the time.
+    if graveyard.deleted.is_some() || graveyard.drained || graveyard.born > copy.op {
+        return true;
+    }
+    found.has(model, key, message) || graveyard.settled.values().any(|(settled, _)| *settled == message)
+}
