@@ -13,6 +13,8 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// So many zeros belong to no message.
+const ZEROS: usize = 4096;
 /// A mark and a number.
 const MARKED: usize = 16;
 
@@ -110,7 +112,8 @@ impl File for WatchedFile {
         let mut bytes: Vec<u8> = Vec::with_capacity(count);
         from.iter().for_each(|slice| bytes.extend_from_slice(&slice[..slice.len().min(count - bytes.len())]));
         self.trace.bytes(&offset.to_le_bytes());
-        if bytes.iter().any(|byte| *byte != 0) {
+        // Zeros of a new segment; a head that is written in pieces has fewer.
+        if bytes.len() < ZEROS || bytes.iter().any(|byte| *byte != 0) {
             self.trace.bytes(&bytes);
             self.written.lock().take(&bytes, offset);
         }

@@ -24,6 +24,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const BEGINNING: Time = Time(1_700_000_000_000_000_000);
 /// Attempts to start that may fail before nothing goes wrong any more.
 const FAILING_STARTS: u64 = 4;
+/// How often room is added for one batch.
+const ROOM_MOST: usize = 1000;
 /// Steps of the writer that are too many to empty its intake.
 const STEPS_MOST: usize = 100_000;
 
@@ -150,13 +152,15 @@ impl World {
         }
     }
 
-    /// Until the writer has nothing left to do.
-    pub(crate) fn settle_down(&mut self) {
+    /// Until the writer has nothing left to do; false if it cannot do it.
+    pub(crate) fn settle_down(&mut self) -> bool {
+        let op = self.model.next_op();
         for _ in 0..STEPS_MOST {
             if !self.step_writer() {
                 break;
             }
         }
+        self.model.durable >= op
     }
 
     /// The writer has had nothing to do for a while.
@@ -238,7 +242,6 @@ impl World {
         let mut found = inspect::look(&life.broker, &self.model, self.hand.now())?;
         self.trace.note(format_args!("found {found:?}"));
         after_restart(&self.model, &found, self.hand.now())?;
-        go_on(&mut self.model, &found);
         while self.random.one_in(3) {
             self.start_after_crash()?;
             let Some(life) = &self.life else { return Ok(()) };
@@ -248,7 +251,24 @@ impl World {
         }
         self.summary.restarts += 1;
         self.disk.set_faults(self.plan.faults());
+        self.keep_what_was_due();
+        go_on(&mut self.model, &found, self.hand.now());
         self.connect_all()
+    }
+
+    /// What was found is what is on disk, but for messages that died as soon as the broker was there.
+    fn keep_what_was_due(&mut self) {
+        let now = self.hand.now();
+        let mut copies = self.model.queues.values().flat_map(|queue| queue.copies.values());
+        if !copies.any(|copy| copy.may_be_dead_at(now)) {
+            return;
+        }
+        for _ in 0..ROOM_MOST {
+            if self.settle_down() {
+                break;
+            }
+            self.add_room();
+        }
     }
 
     fn start_after_crash(&mut self) -> Checked {

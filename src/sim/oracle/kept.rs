@@ -6,9 +6,13 @@ use crate::model::{Copy, How, Model, Queue};
 use fairlead_kernel::Time;
 
 /// Whether a restart must find it, unless it left.
-#[must_use]
-pub fn must_be_there(copy: &Copy, durable: u64) -> bool {
     copy.persistent && copy.sure && (copy.durable || copy.op <= durable)
+}
+
+/// Whether its time is over, so that nobody is shown it.
+#[must_use]
+pub fn may_be_hidden(copy: &Copy, now: Time) -> bool {
+    copy.persistent && copy.expires.is_some_and(|expires| expires <= now)
 }
 
 /// A restart has found these.
@@ -20,6 +24,7 @@ pub fn found(model: &Model, found: &Found, now: Time) -> Checked {
         if found.of(model, *key).is_none() || queue.graveyard {
             continue;
         }
+        let mut hidden = found.hidden.get(&queue.name).copied().unwrap_or(0);
         for (message, copy) in &queue.copies {
             if !must_be_there(copy, model.durable) || found.has(model, *key, *message) || copy.may_be_gone {
                 continue;
@@ -33,7 +38,12 @@ pub fn found(model: &Model, found: &Found, now: Time) -> Checked {
                 let words = format!("message {message} is not in {key:?} any more; {} operations are on disk; {copy:?}", model.durable);
                 return Err(violated("kept", words));
             }
-            if !is_buried(model, found, queue, (*message, copy)) {
+            if is_buried(model, found, queue, (*message, copy)) {
+                continue;
+            }
+            if may_be_hidden(copy, now) && hidden > 0 {
+                hidden -= 1;
+            } else {
                 let words = format!("message {message} died in {key:?} and is not where its dead letters go; {copy:?}");
                 return Err(violated("kept", words));
             }

@@ -59,6 +59,8 @@ pub struct Found {
     pub bindings: BTreeSet<(String, String, String)>,
     /// Queues by name, with what is ready in them, in order.
     pub queues: BTreeMap<String, Vec<FoundEntry>>,
+    /// Messages of each queue whose time is over and that wait behind others: nobody is shown those.
+    pub hidden: BTreeMap<String, u64>,
 }
 
 impl Found {
@@ -90,7 +92,8 @@ pub fn after_restart(model: &Model, found: &Found, now: Time) -> Checked {
 }
 
 /// What was found is what must be true from now on, and on disk.
-pub fn go_on(model: &mut Model, found: &Found) {
+pub fn go_on(model: &mut Model, found: &Found, now: Time) {
+    let durable = model.durable;
     let keys: Vec<QueueKey> = model.queues.keys().copied().collect();
     for key in keys {
         let entries = found.of(model, key).cloned();
@@ -103,11 +106,22 @@ pub fn go_on(model: &mut Model, found: &Found) {
         };
         queue.settled.retain(|sequence, (message, _)| !there(sequence, *message));
         queue.settled.values_mut().for_each(|(_, op)| *op = 0);
+        let hidden = found.hidden.get(&queue.name).is_some_and(|count| *count > 0);
+        let is_hidden = |copy: &Copy| {
+            hidden && kept::may_be_hidden(copy, now) && copy.left.is_none_or(|left| left.op > durable)
+        };
+        let hidden: Vec<(u64, Copy)> = queue
+            .copies
+            .iter()
+            .filter(|(_, copy)| is_hidden(copy))
+            .map(|(id, copy)| (*id, Copy { may_be_gone: true, ..Copy::found(copy.expires, false) }))
+            .collect();
         let copies = entries.iter().filter_map(|entry| {
             let expires = queue.copies.get(&entry.message)?.expires;
             Some((entry.message, Copy::found(expires, entry.redelivered)))
         });
-        queue.copies = copies.collect();
+        let copies: Vec<(u64, Copy)> = copies.collect();
+        queue.copies = hidden.into_iter().chain(copies).collect();
         (queue.born, queue.deleted, queue.drained) = (0, None, false);
         queue.check_limit();
     }
