@@ -83,6 +83,7 @@ impl Connection {
             other => {
                 let waits = is_kept(&other);
                 let (result, recorded) = during(|| self.answer(session, other, now));
+                let recorded = recorded.or_else(|| Some(self.broker.store.as_ref()?.last_change()));
                 return self.unless_recorded(recorded.filter(|_| waits), Event::Reply { session, result });
             }
         };

@@ -31,6 +31,8 @@ impl Gates {
     pub(super) fn hold(&self, entry: &Arc<Entry>, position: Position, event: Event) {
         let listed = {
             let mut line = entry.line.lock();
+            // What waits for something older is told in its turn.
+            let position = line.events.back().map_or(position, |(last, _)| position.max(*last));
             line.events.push_back((position, event));
             std::mem::replace(&mut line.listed, true)
         };

@@ -34,7 +34,7 @@ use paging::Fetches;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The stream of the catalogue, and of transactions' ends; a queue's stream has the queue's number.
 const CATALOGUE: StreamId = StreamId(0);
@@ -78,6 +78,8 @@ mod kind {
 /// See the module's text.
 pub(crate) struct Store {
     journal: Journal,
+    /// Where the catalogue's last record is.
+    changed: AtomicU64,
     gates: Arc<Gates>,
     pub(crate) fetches: Fetches,
     /// When the journal has come so far, a checkpoint is due.
@@ -93,6 +95,17 @@ impl std::fmt::Debug for Store {
 }
 
 impl Store {
+    fn new(journal: Journal, gates: Arc<Gates>, checkpoint_at: u64) -> Store {
+        Store {
+            journal,
+            changed: AtomicU64::new(0),
+            gates,
+            fetches: Fetches::default(),
+            checkpoint_at: AtomicU64::new(checkpoint_at),
+            copied: Mutex::default(),
+        }
+    }
+
     fn append(&self, stream: StreamId, kind: fairlead_journal::Kind, payload: &[u8]) {
         let record = Record { stream, kind, live: false, need: Need::Essential };
         self.put(record, &[Part::Slice(payload)]);
@@ -138,13 +151,22 @@ impl Store {
         for item in catalogue::changes(before, after, commands) {
             // Plain data of known types: it always encodes.
             let Ok(payload) = rmp_serde::to_vec_named(&(host, item)) else { continue };
-            self.append(CATALOGUE, kind::CHANGES, &payload);
+            let record =
+                Record { stream: CATALOGUE, kind: kind::CHANGES, live: false, need: Need::Essential };
+            let position = self.put(record, &[Part::Slice(&payload)]);
+            self.changed.fetch_max(position.map_or(u64::MAX, |position| position.0), Ordering::Release);
         }
     }
 
     /// A transaction is in force, in all its queues.
     pub(crate) fn record_commit(&self, transaction: u64) {
         self.append(CATALOGUE, kind::COMMITTED, &transaction.to_le_bytes());
+    }
+
+    /// Where the last change of a topology was recorded: what finds it done already is not to be told before it is
+    /// on disk either.
+    pub(crate) fn last_change(&self) -> Position {
+        Position(self.changed.load(Ordering::Acquire))
     }
 
     /// Whether the record at that position is on disk.

@@ -7,7 +7,6 @@ use super::catalogue::{HostCatalogue, Item};
 use super::entries::Saved;
 use super::fields::Fields;
 use super::message::StoredMessage;
-use super::paging::Fetches;
 use super::queue_log::Kept;
 use super::upkeep::EVERY;
 use super::{CATALOGUE, Ears, Fatal, Gates, Store, entries, kind};
@@ -20,10 +19,8 @@ use fairlead_kernel::queue::{Queue, Stretch};
 use fairlead_kernel::settings::QueueSettings;
 use fairlead_kernel::topology::TopologySnapshot;
 use fairlead_kernel::{QueueId, Sequence, Time};
-use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 /// What a start has found.
 pub(crate) struct Recovered {
@@ -85,13 +82,7 @@ pub(crate) fn recover(
     };
     let opened = Journal::open(backend, options, Box::new(ears), &mut recovery)?;
     let checkpoint_at = opened.recovered.end.0.saturating_sub(opened.recovered.bytes) + EVERY;
-    let store = Arc::new(Store {
-        journal: opened.journal,
-        gates,
-        fetches: Fetches::default(),
-        checkpoint_at: AtomicU64::new(checkpoint_at),
-        copied: Mutex::default(),
-    });
+    let store = Arc::new(Store::new(opened.journal, gates, checkpoint_at));
     // Their deletion was recorded, and what the catalogue would say of it was not any more.
     recovery.queues.retain(|_, queue| !queue.queue.is_gone());
     recovery.hosts.values_mut().for_each(|host| host.keep_queues(|id| recovery.queues.contains_key(&id)));
