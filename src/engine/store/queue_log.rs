@@ -35,6 +35,8 @@ pub(crate) struct QueueLog {
     /// Where the entries of the last command are.
     positions: Vec<u64>,
     buffer: Vec<u8>,
+    /// Entries of open transactions so far.
+    given: HashMap<u64, u64>,
     pub(super) kept: Kept,
 }
 
@@ -132,7 +134,14 @@ impl Log {
 
 impl QueueLog {
     pub(super) fn new(store: Arc<Store>, queue: QueueId, kept: Kept) -> QueueLog {
-        QueueLog { store, stream: StreamId(queue.0), positions: Vec::new(), buffer: Vec::new(), kept }
+        QueueLog {
+            store,
+            stream: StreamId(queue.0),
+            positions: Vec::new(),
+            buffer: Vec::new(),
+            given: HashMap::new(),
+            kept,
+        }
     }
 
     fn record(&mut self, command: &Command<'_>) {
@@ -140,17 +149,21 @@ impl QueueLog {
         match *command {
             Command::Enqueue { first, entries } => self.entries(first, 0, entries),
             Command::TxPart { transaction, entries, accepted } => {
-                // Their sequences are given at the commit.
-                self.entries(Sequence(0), transaction, entries);
+                // Their sequences are given at the commit: until then they count from the part's first.
+                let given = self.given.entry(transaction).or_default();
+                let first = Sequence(std::mem::replace(given, *given + entries.len() as u64));
+                self.entries(first, transaction, entries);
                 if !accepted.is_empty() {
                     self.write(kind::PART_ACCEPTED, &transaction.to_le_bytes(), accepted);
                 }
             }
             Command::TxCommit { transaction, first } => {
+                self.given.remove(&transaction);
                 let first = SequenceRange::one(first);
                 self.write(kind::COMMIT, &transaction.to_le_bytes(), &[first]);
             }
             Command::TxRollback { transaction } => {
+                self.given.remove(&transaction);
                 self.write(kind::ROLLBACK, &transaction.to_le_bytes(), &[]);
             }
             Command::Settle { ids, .. } | Command::Drop { ids, .. } if self.kept.messages > 0 => {

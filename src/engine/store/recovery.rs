@@ -43,10 +43,24 @@ pub(crate) struct Recovered {
 pub(crate) struct RecoveredQueue {
     pub(crate) queue: Queue,
     kept: Kept,
-    /// Transactions whose end has not come.
-    open: HashSet<u64>,
+    /// Transactions whose end has not come, with their parts.
+    open: BTreeMap<u64, Part>,
     /// Parts of long bodies whose message has not come.
     parts: HashMap<u64, Bytes>,
+}
+
+/// A transaction's part of a queue, held until its end says which sequences its entries have: those that are not
+/// persistent had some too, and are not here.
+#[derive(Default)]
+struct Part {
+    entries: Vec<PartEntry>,
+    accepted: Vec<SequenceRange>,
+}
+
+struct PartEntry {
+    position: u64,
+    payload: Bytes,
+    segments: Vec<Bytes>,
 }
 
 impl RecoveredQueue {
@@ -88,7 +102,7 @@ pub(crate) fn recover(
     recovery.hosts.values_mut().for_each(|host| host.keep_queues(|id| recovery.queues.contains_key(&id)));
     let transactions = recovery.queues.iter().flat_map(|(id, queue)| {
         let committed = &recovery.committed;
-        queue.open.iter().map(|number| (*id, *number, committed.contains(number)))
+        queue.open.keys().map(|number| (*id, *number, committed.contains(number)))
     });
     let mut transactions: Vec<_> = transactions.collect();
     // In the order in which they were begun, whatever the maps' order: what ends them is recorded again.
@@ -179,6 +193,7 @@ impl Replay for Recovery {
             if queue.queue.is_gone() {
                 queue.kept.old_pages.drain(..).for_each(|page| release(live, page));
             }
+            queue.hand_over_parts();
             if queue.kept.served {
                 queue.queue.may_have_been_delivered();
                 queue.kept.served = false;
@@ -245,6 +260,7 @@ impl Recovery {
 
     fn drop_queue(&mut self, id: QueueId, live: &mut LiveCounts) {
         if let Some(mut queue) = self.queues.remove(&id) {
+            queue.hand_over_parts();
             queue.queue.apply(&Command::Delete, &[]);
             queue.release(live);
             queue.kept.old_pages.drain(..).for_each(|page| release(live, page));
@@ -339,25 +355,27 @@ impl RecoveredQueue {
             kind::PART_ACCEPTED => {
                 let transaction = fields.long()?;
                 let accepted = ranges(fields)?;
-                self.open.insert(transaction);
-                let entries = &[];
-                self.queue.apply(&Command::TxPart { transaction, entries, accepted: &accepted }, &[]);
+                self.open.entry(transaction).or_default().accepted.extend(accepted);
                 return Some(Some(transaction));
             }
             kind::COMMIT => {
                 let (transaction, first) = (fields.long()?, Sequence(fields.long()?));
-                self.open.remove(&transaction);
-                self.queue.apply(&Command::TxCommit { transaction, first }, &[]);
+                let part = self.open.remove(&transaction).unwrap_or_default();
+                self.commit(part, first)?;
                 return Some(Some(transaction));
             }
             kind::ROLLBACK => {
                 let transaction = fields.long()?;
-                self.open.remove(&transaction);
+                let part = self.open.remove(&transaction).unwrap_or_default();
+                hand_over(&mut self.queue, transaction, &part);
                 self.queue.apply(&Command::TxRollback { transaction }, &[]);
                 return Some(Some(transaction));
             }
             kind::SERVED => self.kept.served = true,
-            kind::DELETE => self.queue.apply(&Command::Delete, &[]),
+            kind::DELETE => {
+                self.hand_over_parts();
+                self.queue.apply(&Command::Delete, &[]);
+            }
             _ => return None,
         }
         Some(None)
@@ -378,9 +396,29 @@ impl RecoveredQueue {
             return Some(None);
         }
         let transaction = stored.transaction;
-        self.open.insert(transaction);
-        self.queue.apply(&Command::TxPart { transaction, entries, accepted: &[] }, &[position]);
+        let payload = Bytes::copy_from_slice(record.payload);
+        self.open.entry(transaction).or_default().entries.push(PartEntry { position, payload, segments });
         Some(Some(transaction))
+    }
+
+    /// A part comes into force; `first` is the sequence of its first entry, persistent or not.
+    fn commit(&mut self, part: Part, first: Sequence) -> Option<()> {
+        for PartEntry { position, payload, segments } in &part.entries {
+            let stored = StoredMessage::decode(payload)?;
+            let first = Sequence(first.0 + stored.sequence.0);
+            self.queue.apply(&Command::Enqueue { first, entries: &[stored.entry(segments)] }, &[*position]);
+        }
+        if !part.accepted.is_empty() {
+            self.queue.apply(&Command::Drop { ids: &part.accepted, reason: DropReason::Purged }, &[]);
+        }
+        Some(())
+    }
+
+    /// The queue holds the parts from now on: their end has not come, or all of it ends.
+    fn hand_over_parts(&mut self) {
+        for (transaction, part) in &self.open {
+            hand_over(&mut self.queue, *transaction, part);
+        }
     }
 
     fn release(&mut self, live: &mut LiveCounts) {
@@ -399,6 +437,20 @@ impl RecoveredQueue {
                 release(live, part);
             }
         }
+    }
+}
+
+/// The queue holds a part. Sequences have not been given, so that nothing refers to one.
+fn hand_over(queue: &mut Queue, transaction: u64, part: &Part) {
+    for PartEntry { position, payload, segments } in &part.entries {
+        // It was decoded before.
+        if let Some(stored) = StoredMessage::decode(payload) {
+            let entries = &[stored.entry(segments)];
+            queue.apply(&Command::TxPart { transaction, entries, accepted: &[] }, &[*position]);
+        }
+    }
+    if !part.accepted.is_empty() {
+        queue.apply(&Command::TxPart { transaction, entries: &[], accepted: &part.accepted }, &[]);
     }
 }
 
