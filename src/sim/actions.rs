@@ -183,11 +183,14 @@ impl World {
     }
 
     fn consume(&mut self, index: usize) -> Checked {
-        let consumers = self.life.as_ref().map(|life| life.clients[index].consumers.clone()).unwrap_or_default();
+        let consumers =
+            self.life.as_ref().map(|life| life.clients[index].consumers.clone()).unwrap_or_default();
         if consumers.len() >= 3 || (!consumers.is_empty() && self.random.one_in(3)) {
             let all: Vec<_> = consumers.keys().copied().collect();
             let Some(consumer) = self.pick(&all) else { return Ok(()) };
-            return self.with_client(index, |client, context| client.unsubscribe(consumer, context)).map(drop);
+            return self
+                .with_client(index, |client, context| client.unsubscribe(consumer, context))
+                .map(drop);
         }
         let Some((name, key)) = self.pick_queue(true) else { return Ok(()) };
         let acknowledge = !self.random.one_in(6);
@@ -229,7 +232,9 @@ impl World {
             Some((_, queue)) => queue.settings.clone(),
             None if self.model.name_is_free(name) => self.new_settings(name),
             None => {
-                return self.with_client(index, |client, context| client.delete_queue_again(name, context)).map(drop);
+                return self
+                    .with_client(index, |client, context| client.delete_queue_again(name, context))
+                    .map(drop);
             }
         };
         self.with_client(index, |client, context| client.declare_queue(name, &settings, graveyard, context))
@@ -260,7 +265,8 @@ impl World {
         let (Some(key), false) = (self.pick(&KEYS), exchanges.is_empty()) else { return Ok(()) };
         let source = exchanges[self.random.below(exchanges.len() as u64) as usize].clone();
         let bind = !self.random.one_in(4);
-        self.with_client(index, |client, context| client.bind((&source, &queue, key), bind, context)).map(drop)
+        self.with_client(index, |client, context| client.bind((&source, &queue, key), bind, context))
+            .map(drop)
     }
 
     fn purge(&mut self, index: usize) -> Checked {
@@ -284,20 +290,24 @@ impl World {
         if client.mode != Mode::Transactions {
             return Ok(());
         }
-        let can_be_taken = client.publishes.iter().filter_map(|id| self.model.messages.get(id)).all(|message| {
-            let routed = self.model.route(&message.exchange, &message.key);
-            let refuses = |key: &QueueKey| {
-                self.model
-                    .queues
-                    .get(key)
-                    .is_some_and(|queue| queue.settings.limits.overflow == Some(Overflow::Reject))
-            };
-            (message.exchange.is_empty() || self.model.exchanges.contains_key(&message.exchange))
-                && !routed.iter().any(refuses)
-        });
+        let can_be_taken =
+            client.publishes.iter().filter_map(|id| self.model.messages.get(id)).all(|message| {
+                let routed = self.model.route(&message.exchange, &message.key);
+                let refuses = |key: &QueueKey| {
+                    self.model
+                        .queues
+                        .get(key)
+                        .is_some_and(|queue| queue.settings.limits.overflow == Some(Overflow::Reject))
+                };
+                (message.exchange.is_empty() || self.model.exchanges.contains_key(&message.exchange))
+                    && !routed.iter().any(refuses)
+            });
         let commit = can_be_taken && !self.random.one_in(4);
         self.summary.transactions += u64::from(commit);
-        self.with_client(index, |client, context| if commit { client.commit(context) } else { client.roll_back(context) })
-            .map(drop)
+        self.with_client(
+            index,
+            |client, context| if commit { client.commit(context) } else { client.roll_back(context) },
+        )
+        .map(drop)
     }
 }

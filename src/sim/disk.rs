@@ -4,9 +4,9 @@
 use crate::bug::Bug;
 use crate::message::MARK;
 use crate::trace::Trace;
+use fairlead_journal::Error;
 use fairlead_journal::backend::simulated::Disk;
 use fairlead_journal::backend::{Backend, File};
-use fairlead_journal::Error;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};

@@ -24,11 +24,7 @@ impl Trace {
     /// An empty one, which keeps its lines or only their hash.
     #[must_use]
     pub fn new(keep: bool) -> Trace {
-        Trace(Arc::new(Mutex::new(Inner {
-            hash: OFFSET,
-            lines: keep.then(Vec::new),
-            line: String::new(),
-        })))
+        Trace(Arc::new(Mutex::new(Inner { hash: OFFSET, lines: keep.then(Vec::new), line: String::new() })))
     }
 
     /// One thing happened.

@@ -6,7 +6,7 @@ use crate::client::{Client, Context, Mode};
 use crate::disk::{Seen, Watched};
 use crate::message::Heads;
 use crate::model::Model;
-use crate::oracle::{Checked, again, after_restart, go_on, violated};
+use crate::oracle::{Checked, after_restart, again, go_on, violated};
 use crate::plan::Plan;
 use crate::trace::Trace;
 use crate::{Seed, Summary, inspect};
@@ -110,14 +110,17 @@ impl World {
         work: impl FnOnce(&mut Client, &mut Context<'_>) -> Checked<R>,
     ) -> Checked<Option<R>> {
         let World { life, model, seen, trace, random, hand, bug, .. } = self;
-        let Some(client) = life.as_mut().and_then(|life| life.clients.get_mut(index)) else { return Ok(None) };
+        let Some(client) = life.as_mut().and_then(|life| life.clients.get_mut(index)) else {
+            return Ok(None);
+        };
         let mut context = Context { model, seen, trace, random, now: hand.now(), bug: *bug };
         work(client, &mut context).map(Some)
     }
 
     /// Another client comes.
     pub(crate) fn connect(&mut self) -> Checked {
-        let mode = [Mode::Confirms, Mode::Confirms, Mode::Plain, Mode::Transactions][self.random.below(4) as usize];
+        let mode =
+            [Mode::Confirms, Mode::Confirms, Mode::Plain, Mode::Transactions][self.random.below(4) as usize];
         let Some(life) = &mut self.life else { return Ok(()) };
         self.clients += 1;
         self.trace.note(format_args!("client {} comes: {mode:?}", self.clients));
@@ -238,6 +241,8 @@ impl World {
     /// The power goes, or only the process; then starts, until one succeeds, and everything is checked.
     pub(crate) fn restart(&mut self) -> Checked {
         self.start_after_crash()?;
+        // What clients held is ready again, and counts.
+        self.model.queues.values_mut().for_each(crate::model::Queue::check_limit);
         let Some(life) = &self.life else { return Ok(()) };
         let mut found = inspect::look(&life.broker, &self.model, self.hand.now())?;
         self.trace.note(format_args!("found {found:?}"));
@@ -251,8 +256,9 @@ impl World {
         }
         self.summary.restarts += 1;
         self.disk.set_faults(self.plan.faults());
+        let durable = self.model.durable;
         self.keep_what_was_due();
-        go_on(&mut self.model, &found, self.hand.now());
+        go_on(&mut self.model, &found, durable, self.hand.now());
         self.connect_all()
     }
 
@@ -274,8 +280,10 @@ impl World {
     fn start_after_crash(&mut self) -> Checked {
         for attempt in 0.. {
             let killed = self.random.one_in(3);
-            let image = if killed { self.disk.killed() } else { self.disk.crash(self.random.below(u64::MAX)) };
-            self.trace.note(format_args!("{}", if killed { "the process is killed" } else { "the power goes" }));
+            let image =
+                if killed { self.disk.killed() } else { self.disk.crash(self.random.below(u64::MAX)) };
+            self.trace
+                .note(format_args!("{}", if killed { "the process is killed" } else { "the power goes" }));
             // Its connections end with it, and nothing of that reaches the disk any more.
             self.life = None;
             self.disk = image;
@@ -335,10 +343,15 @@ impl World {
                     self.summary.corruptions += 1;
                     Ok(())
                 }
-                Some(flipped) => Err(violated("kept", format!("{} was damaged, and {file} at {offset} is said to be", flipped.file))),
+                Some(flipped) => Err(violated(
+                    "kept",
+                    format!("{} was damaged, and {file} at {offset} is said to be", flipped.file),
+                )),
                 None => Err(violated("kept", format!("{file} is damaged at {offset}: {error}"))),
             },
-            OpenError::Journal(_) | OpenError::Settings(_) => Err(violated("kept", format!("it does not start: {error}"))),
+            OpenError::Journal(_) | OpenError::Settings(_) => {
+                Err(violated("kept", format!("it does not start: {error}")))
+            }
         }
     }
 

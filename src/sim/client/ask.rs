@@ -101,7 +101,12 @@ impl Client {
     }
 
     /// Bind, or unbind.
-    pub fn bind(&mut self, (source, queue, key): (&str, &str, &str), bind: bool, context: &mut Context<'_>) -> Checked {
+    pub fn bind(
+        &mut self,
+        (source, queue, key): (&str, &str, &str),
+        bind: bool,
+        context: &mut Context<'_>,
+    ) -> Checked {
         context.model.next_op();
         let entity = Entity::Binding(source.to_owned(), queue.to_owned(), key.to_owned());
         let binding = Binding {
@@ -131,7 +136,13 @@ impl Client {
     }
 
     /// Get a message.
-    pub fn get(&mut self, key: QueueKey, name: &str, acknowledge: bool, context: &mut Context<'_>) -> Checked {
+    pub fn get(
+        &mut self,
+        key: QueueKey,
+        name: &str,
+        acknowledge: bool,
+        context: &mut Context<'_>,
+    ) -> Checked {
         context.model.next_op();
         if !acknowledge && let Some(queue) = context.model.queues.get_mut(&key) {
             // Until it is seen, it may be any.
@@ -196,8 +207,7 @@ impl Client {
             self.send(message.as_slice(), &[None], false, context);
         }
         let unsettled = |held: Vec<Held>| held.into_iter().map(|held| held.unsettled).collect();
-        let settlements =
-            settlements.into_iter().map(|(outcome, held)| (outcome, unsettled(held))).collect();
+        let settlements = settlements.into_iter().map(|(outcome, held)| (outcome, unsettled(held))).collect();
         self.ask(Request::Commit { settlements }, Ask::Commit(index), context)
     }
 

@@ -13,9 +13,9 @@ use crate::oracle::{Checked, violated};
 use crate::trace::Trace;
 use fairlead_engine::{Broker, Connection, Endpoints};
 use fairlead_journal::backend::simulated::Random;
+use fairlead_kernel::message::Body;
 use fairlead_kernel::session::{Event, Mechanism, Outcome, Publish, Request, Unsettled};
 use fairlead_kernel::{ConnectionId, ConsumerId, MessageView, Origin, Sequence, SessionId, Time};
-use fairlead_kernel::message::Body;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -134,7 +134,8 @@ impl Client {
         let login = Request::Authenticate { mechanism: Mechanism::Plain, user, secret };
         let host = Request::OpenVirtualHost { name: "/".to_owned() };
         for request in [login, host, Request::OpenSession] {
-            if let Some(Event::Reply { result: Err(refusal), .. }) = connection.execute(SESSION, request, now) {
+            if let Some(Event::Reply { result: Err(refusal), .. }) = connection.execute(SESSION, request, now)
+            {
                 return Err(violated("service", format!("no session: {refusal:?}")));
             }
         }

@@ -46,11 +46,8 @@ impl Client {
     fn walk(&mut self, most: usize, context: &Context<'_>) -> Vec<Got> {
         let mut got = Vec::new();
         self.connection.walk_deliveries(|delivery| {
-            let unsettled = Unsettled {
-                queue: delivery.queue,
-                sequence: delivery.sequence,
-                consumer: delivery.consumer,
-            };
+            let unsettled =
+                Unsettled { queue: delivery.queue, sequence: delivery.sequence, consumer: delivery.consumer };
             got.push(Got {
                 consumer: delivery.consumer,
                 unsettled,
@@ -139,9 +136,9 @@ impl Client {
     fn answered(&mut self, op: u64, ask: Ask, late: bool, context: &mut Context<'_>) {
         match ask {
             Ask::Declared(entity) => {
-                context.model.answered(&entity, op);
-                if late {
-                    // It waited for a record, which is behind those of all operations before.
+                let changed = context.model.answered(&entity, op);
+                if late && changed {
+                    // It waited for its record, which is behind those of all operations before.
                     context.model.is_durable_up_to(op - 1);
                 }
             }
@@ -163,7 +160,10 @@ impl Client {
 
     fn confirmed(&mut self, number: u64, accepted: bool, context: &mut Context<'_>) -> Checked {
         let Some((message, op)) = self.unconfirmed.remove(&number) else {
-            return Err(violated("service", format!("number {number} is confirmed twice, or was never used")));
+            return Err(violated(
+                "service",
+                format!("number {number} is confirmed twice, or was never used"),
+            ));
         };
         context.trace.note(format_args!("client {} has {message} confirmed: {accepted}", self.number));
         if !accepted {

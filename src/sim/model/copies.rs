@@ -110,7 +110,9 @@ impl Queue {
     /// Over the limit, any message may have been displaced.
     pub fn check_limit(&mut self) {
         let limits = &self.settings.limits;
-        let Some(most) = limits.max_messages.filter(|_| limits.overflow != Some(Overflow::Reject)) else { return };
+        let Some(most) = limits.max_messages.filter(|_| limits.overflow != Some(Overflow::Reject)) else {
+            return;
+        };
         let there = self.copies.values().filter(|copy| copy.left.is_none()).count() as u64;
         if there > most {
             self.copies.values_mut().for_each(|copy| copy.may_be_dead = true);

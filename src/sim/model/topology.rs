@@ -51,11 +51,11 @@ impl Model {
         self.history.entry(entity).or_default().states.push((op, there));
     }
 
-    /// The operation on that thing was answered.
-    pub fn answered(&mut self, entity: &Entity, op: u64) {
-        if let Some(history) = self.history.get_mut(entity) {
-            history.answered = history.answered.max(op);
-        }
+    /// The operation on that thing was answered; whether it changed something that is kept.
+    pub fn answered(&mut self, entity: &Entity, op: u64) -> bool {
+        let Some(history) = self.history.get_mut(entity) else { return false };
+        history.answered = history.answered.max(op);
+        history.states.iter().any(|(changed, _)| *changed == op)
     }
 
     /// A new queue.
@@ -100,7 +100,8 @@ impl Model {
     #[must_use]
     pub fn name_is_free(&self, name: &str) -> bool {
         self.latest(name).is_none_or(|key| {
-            let answered = self.history.get(&Entity::Queue(key, name.to_owned())).map_or(0, |found| found.answered);
+            let answered =
+                self.history.get(&Entity::Queue(key, name.to_owned())).map_or(0, |found| found.answered);
             let deleted = self.queues.get(&key).and_then(|queue| queue.deleted);
             deleted.is_some_and(|op| op <= self.durable.max(answered))
         })

@@ -34,7 +34,10 @@ pub fn found(model: &Model, found: &Found) -> Checked {
     }
     for (source, queue, key) in &found.bindings {
         if unknown(&Entity::Binding(source.clone(), queue.clone(), key.clone())) {
-            return Err(violated("declared", format!("nobody made a durable binding {source} to {queue} by {key}")));
+            return Err(violated(
+                "declared",
+                format!("nobody made a durable binding {source} to {queue} by {key}"),
+            ));
         }
     }
     Ok(())

@@ -2,10 +2,12 @@
 //! known to be on disk for another reason is held to the same.
 
 use super::{Checked, Found, violated};
-use crate::model::{Copy, How, Model, Queue};
+use crate::model::{Copy, How, Model, Queue, QueueKey};
 use fairlead_kernel::Time;
 
 /// Whether a restart must find it, unless it left.
+#[must_use]
+pub fn must_be_there(copy: &Copy, durable: u64) -> bool {
     copy.persistent && copy.sure && (copy.durable || copy.op <= durable)
 }
 
@@ -20,34 +22,39 @@ pub fn may_be_hidden(copy: &Copy, now: Time) -> bool {
 /// # Errors
 /// A message is missing.
 pub fn found(model: &Model, found: &Found, now: Time) -> Checked {
-    for (key, queue) in &model.queues {
-        if found.of(model, *key).is_none() || queue.graveyard {
+    let found_again = model.queues.iter().filter(|(key, _)| found.of(model, **key).is_some());
+    found_again
+        .filter(|(_, queue)| !queue.graveyard)
+        .try_for_each(|(key, queue)| of_queue(model, found, (*key, queue), now))
+}
+
+fn of_queue(model: &Model, found: &Found, (key, queue): (QueueKey, &Queue), now: Time) -> Checked {
+    let mut hidden = found.hidden.get(&queue.name).copied().unwrap_or(0);
+    for (message, copy) in &queue.copies {
+        if !must_be_there(copy, model.durable) || found.has(model, key, *message) || copy.may_be_gone {
             continue;
         }
-        let mut hidden = found.hidden.get(&queue.name).copied().unwrap_or(0);
-        for (message, copy) in &queue.copies {
-            if !must_be_there(copy, model.durable) || found.has(model, *key, *message) || copy.may_be_gone {
-                continue;
-            }
-            let died = match copy.left {
-                None => copy.may_be_dead_at(now),
-                Some(left) if left.how == How::Rejected => true,
-                Some(_) => continue,
-            };
-            if !died {
-                let words = format!("message {message} is not in {key:?} any more; {} operations are on disk; {copy:?}", model.durable);
-                return Err(violated("kept", words));
-            }
-            if is_buried(model, found, queue, (*message, copy)) {
-                continue;
-            }
-            if may_be_hidden(copy, now) && hidden > 0 {
-                hidden -= 1;
-            } else {
-                let words = format!("message {message} died in {key:?} and is not where its dead letters go; {copy:?}");
-                return Err(violated("kept", words));
-            }
+        let died = match copy.left {
+            None => copy.may_be_dead_at(now),
+            Some(left) if left.how == How::Rejected => true,
+            Some(_) => continue,
+        };
+        if !died {
+            let words = format!(
+                "message {message} is not in {key:?} any more; {} operations are on disk; {copy:?}",
+                model.durable
+            );
+            return Err(violated("kept", words));
         }
+        if is_buried(model, found, queue, (*message, copy)) {
+            continue;
+        }
+        if !may_be_hidden(copy, now) || hidden == 0 {
+            let words =
+                format!("message {message} died in {key:?} and is not where its dead letters go; {copy:?}");
+            return Err(violated("kept", words));
+        }
+        hidden -= 1;
     }
     Ok(())
 }

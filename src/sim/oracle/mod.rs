@@ -9,7 +9,7 @@ pub mod settled;
 pub mod synced;
 pub mod whole;
 
-use crate::model::{Copy, Entity, Model, QueueKey, Exchange};
+use crate::model::{Copy, Entity, Exchange, Model, QueueKey};
 use fairlead_kernel::{Sequence, Time};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -91,9 +91,8 @@ pub fn after_restart(model: &Model, found: &Found, now: Time) -> Checked {
     whole::found(model, found, now)
 }
 
-/// What was found is what must be true from now on, and on disk.
-pub fn go_on(model: &mut Model, found: &Found, now: Time) {
-    let durable = model.durable;
+/// What was found is what must be true from now on, and on disk; up to `durable` operations were before.
+pub fn go_on(model: &mut Model, found: &Found, durable: u64, now: Time) {
     let keys: Vec<QueueKey> = model.queues.keys().copied().collect();
     for key in keys {
         let entries = found.of(model, key).cloned();

@@ -35,7 +35,9 @@ pub fn delivered(order: &mut Order, model: &Model, stream: Stream, message: u64)
     let (producer, level) = level(model, queue, message);
     let last = order.0.insert((stream, producer, level), message);
     match last.filter(|last| *last >= message) {
-        Some(last) => Err(violated("order", format!("message {message} of {:?} comes after {last}", stream.1))),
+        Some(last) => {
+            Err(violated("order", format!("message {message} of {:?} comes after {last}", stream.1)))
+        }
         None => Ok(()),
     }
 }
@@ -46,7 +48,8 @@ pub fn delivered(order: &mut Order, model: &Model, stream: Stream, message: u64)
 /// They are out of order, or one is lost that was sent before one that is there.
 pub fn found(model: &Model, found: &Found, now: Time) -> Checked {
     for (name, entries) in &found.queues {
-        let Some((key, queue)) = model.latest(name).and_then(|key| Some((key, model.queues.get(&key)?))) else {
+        let Some((key, queue)) = model.latest(name).and_then(|key| Some((key, model.queues.get(&key)?)))
+        else {
             continue;
         };
         if queue.graveyard {
@@ -57,7 +60,10 @@ pub fn found(model: &Model, found: &Found, now: Time) -> Checked {
             if let Some(last) = last.insert(level(model, queue, entry.message), entry.message)
                 && last >= entry.message
             {
-                return Err(violated("order", format!("message {} of {key:?} is behind {last}", entry.message)));
+                return Err(violated(
+                    "order",
+                    format!("message {} of {key:?} is behind {last}", entry.message),
+                ));
             }
         }
         no_holes(model, (key, queue), found, now)?;
@@ -73,7 +79,8 @@ fn no_holes(model: &Model, (key, queue): (QueueKey, &Queue), found: &Found, now:
         let lost = surely_there && !copy.may_be_dead_at(now) && !found.has(model, key, *message);
         // Those that must be there are another invariant's.
         if lost && copy.op < newest && !must_be_there(copy, model.durable) {
-            let words = format!("message {message} of {key:?} is lost, and one of operation {newest} is there");
+            let words =
+                format!("message {message} of {key:?} is lost, and one of operation {newest} is there");
             return Err(violated("order", words));
         }
     }

@@ -22,7 +22,10 @@ pub fn identify(model: &Model, view: &MessageView<'_>) -> Checked<u64> {
         return Err(violated("phantom", format!("message {id} is not as it was published")));
     }
     if view.overlay.is_none() && (view.exchange != message.exchange || view.routing_key != message.key) {
-        return Err(violated("phantom", format!("message {id} comes from '{}', '{}'", view.exchange, view.routing_key)));
+        return Err(violated(
+            "phantom",
+            format!("message {id} comes from '{}', '{}'", view.exchange, view.routing_key),
+        ));
     }
     Ok(id)
 }
@@ -39,14 +42,21 @@ pub fn delivered(model: &Model, queue: QueueKey, message: u64, dead_letter: bool
             !dead_letter && found.copies.contains_key(&message)
         }
     });
-    if belongs { Ok(()) } else { Err(violated("phantom", format!("message {message} was never put into {queue:?}"))) }
+    if belongs {
+        Ok(())
+    } else {
+        Err(violated("phantom", format!("message {message} was never put into {queue:?}")))
+    }
 }
 
 /// Whether a message was in a queue whose dead letters go there. Queues that are gone are not known any more.
 fn may_have_come_to(model: &Model, graveyard: &str, message: u64) -> bool {
-    model.targets.get(&message).into_iter().flatten().any(|key| {
-        model.queues.get(key).is_none_or(|queue| queue.graveyard_of() == Some(graveyard))
-    })
+    model
+        .targets
+        .get(&message)
+        .into_iter()
+        .flatten()
+        .any(|key| model.queues.get(key).is_none_or(|queue| queue.graveyard_of() == Some(graveyard)))
 }
 
 /// A restart has found these.
@@ -61,7 +71,10 @@ pub fn found(model: &Model, found: &Found) -> Checked {
         for entry in entries {
             delivered(model, key, entry.message, entry.dead_letter)?;
             if !model.messages.get(&entry.message).is_some_and(|message| message.persistent) {
-                return Err(violated("phantom", format!("transient message {} is in {name} after a restart", entry.message)));
+                return Err(violated(
+                    "phantom",
+                    format!("transient message {} is in {name} after a restart", entry.message),
+                ));
             }
             if !seen.insert(entry.message) && !graveyard {
                 return Err(violated("phantom", format!("message {} is twice in {name}", entry.message)));

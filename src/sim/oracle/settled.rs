@@ -9,20 +9,38 @@ use fairlead_kernel::Sequence;
 ///
 /// # Errors
 /// It was settled, or somebody holds it, or it came back and does not say so.
-pub fn delivered(model: &Model, key: QueueKey, message: u64, sequence: Sequence, redelivered: bool) -> Checked {
+pub fn delivered(
+    model: &Model,
+    key: QueueKey,
+    message: u64,
+    sequence: Sequence,
+    redelivered: bool,
+) -> Checked {
     let Some(queue) = model.queues.get(&key) else { return Ok(()) };
     if queue.settled.get(&sequence).is_some_and(|(settled, _)| *settled == message) {
-        return Err(violated("settled", format!("message {message} of {key:?} was settled, and is delivered")));
+        return Err(violated(
+            "settled",
+            format!("message {message} of {key:?} was settled, and is delivered"),
+        ));
     }
     let Some(copy) = queue.copies.get(&message) else { return Ok(()) };
     if let Some(left) = copy.left {
-        return Err(violated("settled", format!("message {message} left {key:?} as {left:?}, and is delivered")));
+        return Err(violated(
+            "settled",
+            format!("message {message} left {key:?} as {left:?}, and is delivered"),
+        ));
     }
     if let Some(holder) = copy.holder {
-        return Err(violated("settled", format!("client {holder} holds message {message} of {key:?}, and another gets it")));
+        return Err(violated(
+            "settled",
+            format!("client {holder} holds message {message} of {key:?}, and another gets it"),
+        ));
     }
     if copy.returned && !redelivered {
-        return Err(violated("settled", format!("message {message} of {key:?} came back, and is not flagged")));
+        return Err(violated(
+            "settled",
+            format!("message {message} of {key:?} came back, and is not flagged"),
+        ));
     }
     Ok(())
 }
@@ -34,7 +52,8 @@ pub fn delivered(model: &Model, key: QueueKey, message: u64, sequence: Sequence,
 pub fn found(model: &Model, found: &Found) -> Checked {
     let durable = model.durable;
     for (name, entries) in &found.queues {
-        let Some((key, queue)) = model.latest(name).and_then(|key| Some((key, model.queues.get(&key)?))) else {
+        let Some((key, queue)) = model.latest(name).and_then(|key| Some((key, model.queues.get(&key)?)))
+        else {
             continue;
         };
         for entry in entries {
@@ -43,12 +62,16 @@ pub fn found(model: &Model, found: &Found) -> Checked {
             let copy = queue.copies.get(&message);
             let left = settled.map(|(_, op)| *op).or(copy.and_then(|copy| copy.left).map(|left| left.op));
             if let Some(op) = left.filter(|op| *op <= durable) {
-                let words = format!("message {message} left {key:?} by operation {op}, and is there again; {durable} are on disk");
+                let words = format!(
+                    "message {message} left {key:?} by operation {op}, and is there again; {durable} are on disk"
+                );
                 return Err(violated("settled", words));
             }
             let delivered = copy.and_then(|copy| copy.delivered).filter(|op| *op <= durable);
             if let Some(op) = delivered.filter(|_| !entry.redelivered) {
-                let words = format!("message {message} of {key:?} was delivered by operation {op}, and is not flagged; {durable} are on disk");
+                let words = format!(
+                    "message {message} of {key:?} was delivered by operation {op}, and is not flagged; {durable} are on disk"
+                );
                 return Err(violated("settled", words));
             }
         }

@@ -12,7 +12,9 @@ use crate::model::Model;
 pub fn confirmed(model: &Model, seen: &Seen, message: u64) -> Checked {
     let (needed, synced) = (model.records_of(message), seen.synced(message));
     if synced < needed {
-        let words = format!("message {message} is confirmed with {synced} records synced; it has {needed} durable queues");
+        let words = format!(
+            "message {message} is confirmed with {synced} records synced; it has {needed} durable queues"
+        );
         return Err(violated("synced", words));
     }
     Ok(())

@@ -39,7 +39,9 @@ fn published(
     for message in &transaction.published {
         for key in model.targets.get(message).into_iter().flatten() {
             let Some(queue) = model.queues.get(key) else { continue };
-            let Some(copy) = queue.copies.get(message).filter(|copy| copy.transaction == Some(number)) else { continue };
+            let Some(copy) = queue.copies.get(message).filter(|copy| copy.transaction == Some(number)) else {
+                continue;
+            };
             if found.of(model, *key).is_none() || !copy.persistent {
                 continue;
             }
@@ -52,7 +54,13 @@ fn published(
     }
 }
 
-fn accepted(model: &Model, found: &Found, transaction: &Transaction, there: &mut Evidence, missing: &mut Evidence) {
+fn accepted(
+    model: &Model,
+    found: &Found,
+    transaction: &Transaction,
+    there: &mut Evidence,
+    missing: &mut Evidence,
+) {
     for (key, message) in &transaction.accepted {
         let Some(queue) = model.queues.get(key).filter(|queue| !queue.graveyard) else { continue };
         let Some(copy) = queue.copies.get(message) else { continue };
