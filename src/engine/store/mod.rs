@@ -58,7 +58,8 @@ mod kind {
     pub(super) const REQUEUE: Kind = Kind(4);
     /// Of a queue: a transaction's number, and ranges that it settles.
     pub(super) const PART_ACCEPTED: Kind = Kind(5);
-    /// Of a queue: a transaction's number, and its first entry's sequence, twice.
+    /// Of a queue: a transaction's number, and its first entry's sequence, twice. Entries that are not persistent
+    /// have sequences too.
     pub(super) const COMMIT: Kind = Kind(6);
     /// Of a queue: a transaction's number; its part is forgotten.
     pub(super) const ROLLBACK: Kind = Kind(7);
@@ -73,6 +74,8 @@ mod kind {
     pub(super) const COPY: Kind = Kind(12);
     /// Of a queue: a copy of a message, whose record was where its transaction's number says. Live.
     pub(super) const MOVED: Kind = Kind(10);
+    /// Of a queue: as [`COMMIT`], of a transaction that a start has found: its persistent entries are numbered alone.
+    pub(super) const COMMIT_FOUND: Kind = Kind(13);
 }
 
 /// See the module's text.

@@ -158,9 +158,11 @@ impl QueueLog {
                 }
             }
             Command::TxCommit { transaction, first } => {
-                self.given.remove(&transaction);
+                // What a start has found open has only its persistent entries.
+                let kind =
+                    if self.given.remove(&transaction).is_some() { kind::COMMIT } else { kind::COMMIT_FOUND };
                 let first = SequenceRange::one(first);
-                self.write(kind::COMMIT, &transaction.to_le_bytes(), &[first]);
+                self.write(kind, &transaction.to_le_bytes(), &[first]);
             }
             Command::TxRollback { transaction } => {
                 self.given.remove(&transaction);

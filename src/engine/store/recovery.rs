@@ -358,10 +358,10 @@ impl RecoveredQueue {
                 self.open.entry(transaction).or_default().accepted.extend(accepted);
                 return Some(Some(transaction));
             }
-            kind::COMMIT => {
+            kind::COMMIT | kind::COMMIT_FOUND => {
                 let (transaction, first) = (fields.long()?, Sequence(fields.long()?));
                 let part = self.open.remove(&transaction).unwrap_or_default();
-                self.commit(part, first)?;
+                self.commit(part, first, record.kind == kind::COMMIT)?;
                 return Some(Some(transaction));
             }
             kind::ROLLBACK => {
@@ -401,11 +401,12 @@ impl RecoveredQueue {
         Some(Some(transaction))
     }
 
-    /// A part comes into force; `first` is the sequence of its first entry, persistent or not.
-    fn commit(&mut self, part: Part, first: Sequence) -> Option<()> {
-        for PartEntry { position, payload, segments } in &part.entries {
+    /// A part comes into force; `first` is the sequence of its first entry, be that persistent or not if there are
+    /// `gaps`.
+    fn commit(&mut self, part: Part, first: Sequence, gaps: bool) -> Option<()> {
+        for (PartEntry { position, payload, segments }, number) in part.entries.iter().zip(0..) {
             let stored = StoredMessage::decode(payload)?;
-            let first = Sequence(first.0 + stored.sequence.0);
+            let first = Sequence(first.0 + if gaps { stored.sequence.0 } else { number });
             self.queue.apply(&Command::Enqueue { first, entries: &[stored.entry(segments)] }, &[*position]);
         }
         if !part.accepted.is_empty() {
