@@ -1,5 +1,6 @@
 //! A transaction is there as a whole or not at all, its publishes and what it acknowledged alike, in all its queues.
 
+use super::kept::must_be_there;
 use super::{Checked, Found, violated};
 use crate::model::{Model, Transaction};
 use fairlead_kernel::Time;
@@ -12,7 +13,7 @@ pub fn found(model: &Model, found: &Found, now: Time) -> Checked {
     for (number, transaction) in model.transactions.iter().enumerate() {
         let (mut there, mut missing) = (Vec::new(), Vec::new());
         published(model, found, (number, transaction, now), &mut there, &mut missing);
-        accepted(model, found, transaction, &mut there, &mut missing);
+        accepted(model, found, (transaction, now), &mut there, &mut missing);
         let answered = transaction.answered || transaction.op <= model.durable;
         if let Some(missing) = missing.first() {
             if let Some(there) = there.first() {
@@ -57,7 +58,7 @@ fn published(
 fn accepted(
     model: &Model,
     found: &Found,
-    transaction: &Transaction,
+    (transaction, now): (&Transaction, Time),
     there: &mut Evidence,
     missing: &mut Evidence,
 ) {
@@ -69,7 +70,12 @@ fn accepted(
         }
         if found.has(model, *key, *message) {
             missing.push(format!("message {message} of {key:?}, which it acknowledged, is there"));
-        } else if super::kept::must_be_there(copy, model.durable) {
+        } else if must_be_there(copy, model.durable)
+            && queue.settings.limits.max_messages.is_none()
+            && !copy.may_be_gone
+            && !copy.may_be_dead_at(now)
+        {
+            // Nothing else can have taken it.
             there.push(format!("message {message} of {key:?} is acknowledged"));
         }
     }
