@@ -120,6 +120,10 @@ impl HostCatalogue {
                 });
             }
             Item::Queue(id, name, settings) => {
+                if let Some((earlier, _)) = self.queues.get(&name) {
+                    // It went, by its own stream's word, and nothing came to be recorded of that here.
+                    self.take(Item::NoQueue(*earlier, Arc::clone(&name)));
+                }
                 self.queues.insert(name, (id, settings));
             }
             Item::NoQueue(id, name) => {
