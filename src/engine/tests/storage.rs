@@ -28,7 +28,8 @@ fn open(disk: &Disk) -> Opened {
         ..Options::default()
     };
     let fatal = Box::new(|error: &fairlead_journal::Error| panic!("{error}"));
-    let storage = Storage { backend: Arc::new(disk.clone()), options, fatal };
+    let storage =
+        Storage { backend: Arc::new(disk.clone()), options, clock: crate::Clock::from_machine(), fatal };
     Broker::open(settings, HeadReaders { amqp_0_9_1: &Pairs }, storage).unwrap()
 }
 
