@@ -219,9 +219,12 @@ def test_a_held_message_is_flagged_whenever_the_crash_comes(node):
         channel.basic_publish("", f"held-{number}", b"1", PERSISTENT)
     unflagged = []
     for number in range(20):
-        inbox = Inbox(channel, f"held-{number}")
-        inbox.wait(1)
-        node.restart(signal.SIGKILL)
+        channel.basic_consume(f"held-{number}", lambda *_delivery: node.process.kill())
+        with pytest.raises(pika.exceptions.AMQPConnectionError):
+            while True:
+                channel.connection.process_data_events(time_limit=1)
+        node.ended()
+        node.start()
         channel = node.channel()
         if not get_one(channel, f"held-{number}").method.redelivered:
             unflagged.append(number)

@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use clap::Args;
 use outcome::{KnownFailures, Outcome};
-use suites::Target;
+use suites::{Suite, Target};
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +68,7 @@ pub enum TestError {
 #[derive(Args)]
 pub struct Arguments {
     /// Only this suite.
-    #[arg(long, value_parser = ["rust", "python", "javascript", "go"])]
+    #[arg(long, value_parser = ["rust", "python", "javascript", "go", "system_calls", "durability"])]
     suite: Option<String>,
     /// Run the clients' suites against this broker instead of ours, for example amqp://guest:guest@127.0.0.1:5672/.
     #[arg(long)]
@@ -86,12 +86,12 @@ pub fn run(arguments: &Arguments) -> Result<(), TestError> {
     std::fs::create_dir_all(&logs).map_err(|source| io(&logs, source))?;
     let known = KnownFailures::read(&root.join("tests/conformance/known_failures.txt"))?;
     let binary;
-    let (suites, target) = match &arguments.peer {
-        Some(url) => (suites::AGAINST_PEER, Target::Peer(url)),
+    let (suites, target): (&[Suite], _) = match &arguments.peer {
+        Some(url) => (&suites::AGAINST_PEER, Target::Peer(url)),
         None => {
             println!("build the broker ...");
             binary = broker::build(&root, &logs)?;
-            (suites::ALL, Target::Fresh(&binary))
+            (&suites::ALL, Target::Fresh(&binary))
         }
     };
     let mut total = Outcome::default();

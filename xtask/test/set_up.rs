@@ -23,6 +23,11 @@ const PYTHON: Need = Need {
         works("python3", &["-c", "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))"])
     },
 };
+const STRACE: Need = Need {
+    name: "strace that may trace its children",
+    packages: &["strace"],
+    is_there: || works("strace", &["-D", "-f", "-e", "trace=fdatasync", "true"]),
+};
 const NODE: Need = Need {
     name: "Node.js 18 or newer with npm",
     packages: &["nodejs", "npm"],
@@ -59,6 +64,15 @@ pub fn python(root: &Path, logs: &Path) -> Result<(), TestError> {
     let requirements = root.join(FOLDER).join("python/requirements.txt");
     let mut pip = Command::new(folder.join("bin/python"));
     step(logs, "python-packages", pip.args(["-m", "pip", "install", "--quiet", "-r"]).arg(requirements))
+}
+
+/// The same, and what looks at system calls.
+///
+/// # Errors
+/// What is missing, or the step that did not work.
+pub fn python_and_strace(root: &Path, logs: &Path) -> Result<(), TestError> {
+    need(&STRACE, logs)?;
+    python(root, logs)
 }
 
 /// The npm packages of the lock file.

@@ -40,16 +40,36 @@ const JAVASCRIPT: Suite = Suite {
 };
 const GO: Suite = Suite { name: "go", set_up: set_up::go, command: go_test, read: read_go, foreign: true };
 
-/// All, in the order in which they run. `rust` is the whole workspace; its cases start their own brokers.
-pub const ALL: [Suite; 4] = [
+/// Brokers that are stopped, killed and started again, and what clients find then.
+const DURABILITY: Suite = Suite {
+    name: "durability",
+    set_up: set_up::python,
+    command: durability,
+    read: read_pytest,
+    foreign: false,
+};
+/// Brokers whose system calls are looked at.
+const SYSTEM_CALLS: Suite = Suite {
+    name: "system_calls",
+    set_up: set_up::python_and_strace,
+    command: system_calls,
+    read: read_pytest,
+    foreign: false,
+};
+
+/// All, in the order in which they run. `rust` is the whole workspace; its cases start their own brokers, and so do
+/// those about what is on disk.
+pub static ALL: [Suite; 6] = [
     Suite { name: "rust", set_up: set_up::nothing, command: cargo_test, read: read_cargo, foreign: false },
     PYTHON,
     JAVASCRIPT,
     GO,
+    SYSTEM_CALLS,
+    DURABILITY,
 ];
 
 /// Those that can run against any broker: of the workspace, lapin's cases.
-pub const AGAINST_PEER: [Suite; 4] = [
+pub static AGAINST_PEER: [Suite; 4] = [
     Suite { name: "rust", set_up: set_up::nothing, command: lapin_test, read: read_cargo, foreign: true },
     PYTHON,
     JAVASCRIPT,
@@ -119,9 +139,21 @@ fn lapin_test(root: &Path) -> Command {
 }
 
 fn pytest(root: &Path) -> Command {
+    pytest_in(root, &root.join(FOLDER).join("python"))
+}
+
+fn durability(root: &Path) -> Command {
+    pytest_in(root, &root.join("tests/durability"))
+}
+
+fn system_calls(root: &Path) -> Command {
+    pytest_in(root, &root.join("tests/system_calls"))
+}
+
+fn pytest_in(root: &Path, folder: &Path) -> Command {
     let mut command = Command::new(set_up::python_environment(root).join("bin/python"));
     command.env("PYTHONDONTWRITEBYTECODE", "1");
-    command.args(["-m", "pytest", "-q", "-rfEs", "--tb=short"]).current_dir(root.join(FOLDER).join("python"));
+    command.args(["-m", "pytest", "-q", "-rfEs", "--tb=short"]).current_dir(folder);
     command
 }
 
