@@ -8,6 +8,7 @@
 use crate::Broker;
 use crate::connections::{ConsumerDescription, Description, Entry};
 use crate::counters::Counter;
+use crate::held_back::HeldBack;
 use crate::outbox::{Outbox, Parcel};
 use crate::queue_cell::QueueCell;
 use crate::routes::RouteCache;
@@ -44,6 +45,8 @@ pub struct Connection {
     pub(crate) committing: bool,
     /// See [`Connection::take_outpaces`].
     pub(crate) outpaces: bool,
+    /// Confirms that wait for what was read with their publishes.
+    pub(crate) held_back: HeldBack,
     parcel: Parcel,
     /// Bytes of messages that have not wholly arrived.
     incomplete: u64,
@@ -97,6 +100,7 @@ impl Connection {
             batches: 0,
             committing: false,
             outpaces: false,
+            held_back: HeldBack::default(),
             parcel: Parcel::default(),
             incomplete: 0,
             ended: false,

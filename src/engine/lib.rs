@@ -15,6 +15,7 @@ mod connections;
 pub mod counters;
 mod dead_letters;
 mod explain;
+mod held_back;
 mod janitor;
 mod memory;
 pub mod outbox;

@@ -113,7 +113,8 @@ impl<'b, 'p> Batch<'b, 'p> {
 
 impl Connection {
     /// Publish, in order. What the session is to hear of it is appended to `events`: returns and refusals,
-    /// then confirms. Before the virtual host is open nothing is published.
+    /// then confirms; those of what was recorded are for [`Connection::tell_confirms`]. Before the virtual host is
+    /// open nothing is published.
     pub fn publish_batch(&mut self, publishes: &[Publish<'_>], now: Time, events: &mut Vec<Event>) {
         if publishes.is_empty() {
             return;
@@ -128,10 +129,8 @@ impl Connection {
             });
             let before = batch.events.len();
             self.confirm(&mut batch, &mut scratch.batch);
-            if recorded.is_some() {
-                let confirms: Vec<Event> = batch.events.drain(before..).collect();
-                let told = confirms.into_iter().filter_map(|event| self.unless_recorded(recorded, event));
-                batch.events.extend(told);
+            if let Some(position) = recorded {
+                self.held_back.confirms(position, batch.events.drain(before..));
             }
             scratch.batch.clear();
             self.broker.follow_up(scratch, now);

@@ -54,7 +54,8 @@ impl Connection {
                 return None;
             }
             Request::Settle { outcome, deliveries } => {
-                self.settle(session, outcome, deliveries, now);
+                let ((), recorded) = during(|| self.settle(session, outcome, deliveries, now));
+                self.held_back.recorded(recorded);
                 return None;
             }
             Request::SetSessionWindow { window } => {

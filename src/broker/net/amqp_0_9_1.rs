@@ -126,10 +126,14 @@ impl Amqp091 {
         while let Some(owned) = self.adapter.poll_published() {
             engine.publish_batch(&[owned.as_publish()], now, &mut events);
         }
-        for event in events {
+        for event in events.drain(..) {
             self.handle_event(event, now);
         }
         self.carry_out(engine, now);
+        engine.tell_confirms(&mut events);
+        for event in events {
+            self.handle_event(event, now);
+        }
     }
 
     pub(super) fn carry_out(&mut self, engine: &mut Connection, now: Time) {

@@ -3,6 +3,7 @@
 mod consuming;
 mod dead_letters;
 mod declaring;
+mod durable;
 mod memory;
 mod publishing;
 mod settings;
@@ -219,6 +220,7 @@ impl Client {
         publishes.iter_mut().for_each(|publish| publish.message.publisher = self.connection.id());
         let mut events = Vec::new();
         self.connection.publish_batch(&publishes, self.now, &mut events);
+        self.connection.tell_confirms(&mut events);
         events
     }
 
