@@ -115,6 +115,9 @@ impl QueueCell {
     /// A queue of that host, whose commands go into the log.
     pub(crate) fn new(queue: Queue, log: Log, host: Arc<VirtualHost>) -> QueueCell {
         let (id, name) = (queue.id(), Arc::clone(queue.name()));
+        let figures = Figures::default();
+        // What a start has found is seen before anybody uses the queue.
+        figures.publish(&queue, 0);
         QueueCell {
             id,
             host,
@@ -128,7 +131,7 @@ impl QueueCell {
                 log,
             }),
             name,
-            figures: Figures::default(),
+            figures,
             deadline: Deadline::default(),
         }
     }

@@ -31,6 +31,13 @@ def node(make_node):
     return make_node().start()
 
 
+@pytest.fixture
+def queue(node):
+    """A durable queue."""
+    node.channel().queue_declare("queue", durable=True)
+    return "queue"
+
+
 @pytest.fixture(params=[signal.SIGTERM, signal.SIGKILL], ids=["term", "kill"])
 def how(request):
     """How the broker ends."""

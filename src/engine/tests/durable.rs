@@ -6,11 +6,15 @@ use fairlead_journal::backend::simulated::Disk;
 use fairlead_journal::{Options, Step, Writer};
 
 fn broker_on_disk() -> (Arc<Broker>, Writer) {
+    broker_on(Arc::new(Disk::new(1, 1 << 30)))
+}
+
+fn broker_on(backend: Arc<Disk>) -> (Arc<Broker>, Writer) {
     let authentication = Authentication { disabled: true, ..Authentication::default() };
     let settings = Settings { authentication, ..Settings::default() };
     let options = Options { segment_size: 8 << 20, keep_free: 0, low_below: 0, ..Options::default() };
     let fatal = Box::new(|error: &fairlead_journal::Error| panic!("{error}"));
-    let storage = Storage { backend: Arc::new(Disk::new(1, 1 << 30)), options, fatal };
+    let storage = Storage { backend, options, fatal };
     let Opened { broker, writer, .. } =
         Broker::open(settings, HeadReaders { amqp_0_9_1: &Pairs }, storage).unwrap();
     (broker, writer)
@@ -97,4 +101,16 @@ fn an_answer_waits_for_what_another_client_has_just_declared() {
         assert!(matches!(client.receive().1[..], [Event::Reply { result: Ok(_), .. }]));
     }
     two.declare("queue", durable()).unwrap();
+}
+
+#[test]
+fn operators_see_what_came_back_at_once() {
+    let disk = Arc::new(Disk::new(1, 1 << 30));
+    let (broker, mut writer) = broker_on(Arc::clone(&disk));
+    let mut client = client_with(&broker, &mut writer, &["queue"]);
+    client.publish(&[persistent("queue", 1)]);
+    step(&mut writer);
+    let (broker, _writer) = broker_on(Arc::new(disk.killed()));
+    let reports = crate::report::Source::queues(&*broker);
+    assert_eq!(reports.iter().map(|queue| (queue.ready, queue.bytes)).collect::<Vec<_>>(), [(1, 4)]);
 }
