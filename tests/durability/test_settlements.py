@@ -16,6 +16,7 @@ def test_redelivered_is_told_where_it_may_be_true(node, how):
             channel.basic_publish("", queue, body, PERSISTENT)
     get_one(channel, "held", auto_ack=False)
     channel.basic_nack(get_one(channel, "returned", auto_ack=False).method.delivery_tag, requeue=True)
+    # Behind all of it, so that it is on disk: what a crash finds before that is another case.
     channel.basic_publish("", "never", b"3", PERSISTENT)
     node.restart(how)
     channel = node.channel()
@@ -25,6 +26,7 @@ def test_redelivered_is_told_where_it_may_be_true(node, how):
     }
     assert flags["never"] == [False] * 3
     assert flags["held"][0] and flags["returned"][0]
+    channel.basic_publish("", "held", b"barrier", PERSISTENT)
     node.restart(how)
     assert get_one(node.channel(), "never").method.redelivered, "it has been delivered meanwhile"
 
