@@ -5,7 +5,8 @@ use crate::connection::Connection;
 use crate::connections::{Connections, Endpoints};
 use crate::counters::{Counter, Counters};
 use crate::janitor::Janitor;
-use crate::memory::{LOW_ON_MEMORY, Memory};
+use crate::memory::Memory;
+use crate::pressure::Pressure;
 use crate::queue_cell::QueueCell;
 use crate::registry::Registry;
 use crate::reload::SettingsError;
@@ -54,8 +55,7 @@ pub struct Broker {
     /// Lines about refused logins.
     pub(crate) refused_logins: Seldom,
     transactions: AtomicU64,
-    /// Publishers are stopped.
-    stopped: AtomicBool,
+    pub(crate) pressure: Pressure,
     /// For those who ask how it is; [`Connections`] decides who may come in.
     draining: AtomicBool,
 }
@@ -84,6 +84,8 @@ impl Broker {
         clock: Clock,
         store: Option<Arc<Store>>,
     ) -> Arc<Broker> {
+        let janitor =
+            store.as_ref().map_or_else(Janitor::default, |store| Janitor::woken_by(store.changed()));
         Arc::new(Broker {
             clock,
             store,
@@ -95,12 +97,12 @@ impl Broker {
             queues: Registry::default(),
             replies: Replies::default(),
             connections: Connections::default(),
-            janitor: Janitor::default(),
+            janitor,
             letters: Mutex::default(),
             reloading: Mutex::default(),
             refused_logins: Seldom::default(),
             transactions: AtomicU64::new(1),
-            stopped: AtomicBool::new(false),
+            pressure: Pressure::new(settings.journal_pending),
             draining: AtomicBool::new(false),
         })
     }
@@ -133,8 +135,8 @@ impl Broker {
             .open(endpoints, now, self.settings().connections)
             .inspect_err(|_| self.counters.add(Counter::ConnectionsRefused, 1))?;
         self.counters.add(Counter::ConnectionsOpened, 1);
-        if self.is_blocked() {
-            entry.outbox.tell_first(Event::Blocked { reason: LOW_ON_MEMORY });
+        if let Some(reason) = self.blocked() {
+            entry.outbox.tell_first(Event::Blocked { reason });
         }
         Ok(Connection::new(Arc::clone(self), entry))
     }
@@ -162,10 +164,10 @@ impl Broker {
         self.draining.load(Ordering::Acquire)
     }
 
-    /// Whether publishers are stopped.
+    /// Why publishers are stopped, if they are.
     #[must_use]
-    pub fn is_blocked(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
+    pub fn blocked(&self) -> Option<&'static str> {
+        self.pressure.reason()
     }
 
     pub(crate) fn host(&self, name: &str) -> Option<Arc<VirtualHost>> {
@@ -185,28 +187,9 @@ impl Broker {
     #[inline]
     pub(crate) fn memory_changed(&self, difference: i64) {
         self.memory.change(difference);
-        let stopped = self.is_blocked();
+        let stopped = self.pressure.memory();
         if self.memory.alarm(stopped) != stopped {
             self.janitor.poke();
-        }
-    }
-
-    /// Stop publishers, or let them go on, as the memory asks for.
-    fn announce_memory(&self) {
-        let stopped = self.is_blocked();
-        let alarm = self.memory.alarm(stopped);
-        if alarm == stopped {
-            return;
-        }
-        self.stopped.store(alarm, Ordering::Relaxed);
-        let (used, mark) = (self.memory.used(), self.memory.stop_above());
-        if alarm {
-            self.counters.add(Counter::MemoryAlarms, 1);
-            tracing::warn!(used, mark, "memory alarm: publishers are stopped");
-            self.connections.tell(&Event::Blocked { reason: LOW_ON_MEMORY });
-        } else {
-            tracing::info!(used, mark, "memory alarm is over: publishers go on");
-            self.connections.tell(&Event::Unblocked);
         }
     }
 
@@ -331,7 +314,7 @@ impl Broker {
 
     /// Do what is due at `now`; returns when to come again: at once if it is not after `now`.
     pub fn run_due(&self, now: Time) -> Option<Time> {
-        self.announce_memory();
+        self.announce_pressure();
         let mut more = self.send_left_letters(now);
         for turn in 0.. {
             if turn == TURN {

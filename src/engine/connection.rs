@@ -16,6 +16,7 @@ use crate::scratch::Scratch;
 use crate::transaction::Held;
 use crate::vhost::VirtualHost;
 use crate::windows::SessionWindow;
+use fairlead_journal::Position;
 use fairlead_kernel::effect::Slot;
 use fairlead_kernel::session::{Delivery, Event, Outcome, Unsettled};
 use fairlead_kernel::settings::ConsumerSettings;
@@ -47,6 +48,10 @@ pub struct Connection {
     pub(crate) outpaces: bool,
     /// Confirms that wait for what was read with their publishes.
     pub(crate) held_back: HeldBack,
+    /// The last record that it made the journal take, unless that is known to be on disk.
+    pub(crate) recorded: Option<Position>,
+    /// It is not read, see [`Connection::poll_caught_up`].
+    pub(crate) waits_for_disk: bool,
     parcel: Parcel,
     /// Bytes of messages that have not wholly arrived.
     incomplete: u64,
@@ -101,6 +106,8 @@ impl Connection {
             committing: false,
             outpaces: false,
             held_back: HeldBack::default(),
+            recorded: None,
+            waits_for_disk: false,
             parcel: Parcel::default(),
             incomplete: 0,
             ended: false,
@@ -119,10 +126,10 @@ impl Connection {
         &self.entry
     }
 
-    /// Whether publishers are to be stopped.
+    /// Why publishers are to be stopped, if they are.
     #[must_use]
-    pub fn is_blocked(&self) -> bool {
-        self.broker.is_blocked()
+    pub fn blocked(&self) -> Option<&'static str> {
+        self.broker.blocked()
     }
 
     /// Ready when events or deliveries wait; else the task is woken when they do.
@@ -359,6 +366,9 @@ impl Connection {
             return;
         }
         self.outbox().close();
+        if let Some(store) = self.broker.store.as_ref().filter(|_| self.waits_for_disk) {
+            store.wake_no_more(self.id);
+        }
         self.holds_incomplete(0);
         for consumer in std::mem::take(&mut self.consumers) {
             self.detach(&consumer, now);

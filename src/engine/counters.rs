@@ -85,6 +85,10 @@ counters! {
     BytesOut,
     /// Times that memory ran so low that publishers were stopped.
     MemoryAlarms,
+    /// Times that the disk had so little room that publishers were stopped.
+    DiskAlarms,
+    /// Times that a connection was not read because too much waited for the disk.
+    JournalWaits,
 }
 
 impl Counter {

@@ -7,6 +7,7 @@
 use fairlead_kernel::{QueueId, Time};
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Notify;
 
@@ -28,10 +29,15 @@ impl Default for Deadline {
 pub(crate) struct Janitor {
     /// Rank: leaf.
     list: Mutex<BTreeSet<(Time, QueueId)>>,
-    changed: Notify,
+    changed: Arc<Notify>,
 }
 
 impl Janitor {
+    /// An empty one, which others can poke, too.
+    pub(crate) fn woken_by(changed: Arc<Notify>) -> Janitor {
+        Janitor { changed, ..Janitor::default() }
+    }
+
     /// Tick the queue at `time`, if nothing earlier is noted for it.
     #[inline]
     pub(crate) fn note(&self, queue: QueueId, deadline: &Deadline, time: Time) {
@@ -82,7 +88,7 @@ impl Janitor {
         self.list.lock().first().map(|(time, _)| *time)
     }
 
-    /// Look at the list, and at the memory, again.
+    /// Look at the list, at the memory and at the disk again.
     pub(crate) fn poke(&self) {
         self.changed.notify_one();
     }

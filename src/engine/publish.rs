@@ -130,6 +130,7 @@ impl Connection {
             let before = batch.events.len();
             self.confirm(&mut batch, &mut scratch.batch);
             if let Some(position) = recorded {
+                self.recorded = recorded;
                 self.held_back.confirms(position, batch.events.drain(before..));
             }
             scratch.batch.clear();

@@ -5,10 +5,11 @@ use crate::connections::{Description, Entry};
 use crate::counters::Counter;
 use crate::queue_cell::QueueCell;
 use crate::report::{
-    BindingReport, ChannelReport, ConnectionReport, ConsumerReport, ExchangeReport, NotReady, Overview,
-    QueueReport, Source,
+    BindingReport, ChannelReport, ConnectionReport, ConsumerReport, ExchangeReport, JournalReport, NotReady,
+    Overview, QueueReport, Source,
 };
 use crate::vhost::VirtualHost;
+use fairlead_journal::Space;
 use fairlead_kernel::refusal::Resource;
 use fairlead_kernel::session::{CloseReason, Event};
 use fairlead_kernel::topology::QueueRecord;
@@ -59,6 +60,20 @@ impl Broker {
         }
     }
 
+    /// Why publishers are stopped for the disk, if they are.
+    fn disk_trouble(&self) -> Option<String> {
+        let (free, mark) = self.store.as_ref()?.room();
+        match self.pressure.disk() {
+            Space::Enough => None,
+            Space::Low => {
+                Some(format!("{free} bytes of the disk are free; publishers are stopped below {mark}"))
+            }
+            Space::Full => {
+                Some(format!("the disk is full: {free} bytes are free, and that is not enough to go on"))
+            }
+        }
+    }
+
     /// The open connections that have said what they are.
     fn described(&self) -> Vec<(Arc<Entry>, Arc<Description>)> {
         let all = self.connections.all().into_iter();
@@ -85,8 +100,13 @@ impl Source for Broker {
             messages_unacknowledged: sum(|cell| read(&cell.figures.unsettled)),
             memory_used: self.memory.used(),
             memory_limit: self.memory.stop_above(),
-            memory_alarm: self.is_blocked(),
+            memory_alarm: self.pressure.memory(),
+            disk_alarm: self.pressure.disk() != Space::Enough,
         }
+    }
+
+    fn journal(&self) -> Option<JournalReport> {
+        self.store.as_ref().map(|store| store.report())
     }
 
     fn vhosts(&self) -> Vec<Arc<str>> {
@@ -196,10 +216,13 @@ impl Source for Broker {
             let detail = "the broker is stopping".to_owned();
             reasons.push(NotReady { keep_away: true, reason: "draining", detail });
         }
-        if self.is_blocked() {
+        if self.pressure.memory() {
             let (used, mark) = (self.memory.used(), self.memory.stop_above());
             let detail = format!("messages take {used} bytes; publishers are stopped above {mark}");
             reasons.push(NotReady { keep_away: false, reason: "memory_alarm", detail });
+        }
+        if let Some(detail) = self.disk_trouble() {
+            reasons.push(NotReady { keep_away: false, reason: "disk_alarm", detail });
         }
         reasons
     }

@@ -108,6 +108,7 @@ impl Broker {
             self.realise(&hosts[host.name.as_str()], host, now)?;
         }
         self.memory.set_marks(&settings);
+        self.pressure.set_pending_most(settings.journal_pending);
         self.settings.store(Arc::new(settings));
         self.janitor.poke();
         Ok(())

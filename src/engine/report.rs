@@ -35,8 +35,62 @@ pub struct Overview {
     pub memory_used: u64,
     /// Above so many bytes publishers are stopped.
     pub memory_limit: u64,
-    /// Publishers are stopped now.
+    /// Publishers are stopped for memory now.
     pub memory_alarm: bool,
+    /// Publishers are stopped for the disk now.
+    pub disk_alarm: bool,
+}
+
+/// How often something was how large.
+#[derive(Clone, Debug, Default)]
+pub struct Distribution {
+    /// Upper bounds, in order, each with how often it was not exceeded.
+    pub below: Vec<(f64, u64)>,
+    /// How often it was measured.
+    pub count: u64,
+    /// The sum of all that was measured.
+    pub sum: f64,
+}
+
+/// The journal and its disk.
+#[derive(Clone, Debug, Default)]
+pub struct JournalReport {
+    /// Bytes written since the start.
+    pub written_bytes: u64,
+    /// Syncs since the start.
+    pub syncs: u64,
+    /// How long they took.
+    pub sync_seconds: Distribution,
+    /// Bytes that were written before each.
+    pub batch_bytes: Distribution,
+    /// Bytes that wait for the disk.
+    pub pending_bytes: u64,
+    /// Connections that are not read until less waits.
+    pub waiting_connections: u64,
+    /// Everything before this position is on disk.
+    pub durable_position: u64,
+    /// Segments that are written to.
+    pub active_segments: u64,
+    /// Segments that are full and needed.
+    pub sealed_segments: u64,
+    /// Segment files that are kept for reuse.
+    pub spare_segments: u64,
+    /// Records that are needed.
+    pub live_records: u64,
+    /// About how many bytes they are.
+    pub live_bytes: u64,
+    /// Bytes of all records in the segments, needed or not.
+    pub used_bytes: u64,
+    /// How long the start took to read it.
+    pub recovery_seconds: f64,
+    /// How many records the start has read.
+    pub recovery_records: u64,
+    /// Reads of messages that failed, or found damage, since the start.
+    pub read_errors: u64,
+    /// Free bytes of the disk.
+    pub free_bytes: u64,
+    /// Below so many free bytes publishers are stopped.
+    pub free_mark: u64,
 }
 
 /// A queue.
@@ -182,9 +236,9 @@ pub struct ConsumerReport {
 /// What stands in the way of work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotReady {
-    /// New clients should go elsewhere. Not for memory: consumers must come in to make room.
+    /// New clients should go elsewhere. Not for memory or disk: consumers must come in to make room.
     pub keep_away: bool,
-    /// Short and stable, for machines: `draining`, `memory_alarm`.
+    /// Short and stable, for machines: `draining`, `memory_alarm`, `disk_alarm`.
     pub reason: &'static str,
     /// For people.
     pub detail: String,
@@ -194,6 +248,8 @@ pub struct NotReady {
 pub trait Source: Send + Sync + 'static {
     /// Sums.
     fn overview(&self) -> Overview;
+    /// The journal; none for a broker that keeps nothing.
+    fn journal(&self) -> Option<JournalReport>;
     /// The names of all virtual hosts, in order.
     fn vhosts(&self) -> Vec<Arc<str>>;
     /// All queues, by virtual host and name.

@@ -74,6 +74,7 @@ impl Connection {
             }
             Request::Commit { settlements } => {
                 let (result, recorded) = during(|| self.commit(session, settlements, now));
+                self.recorded = recorded.or(self.recorded);
                 let reply = Event::Reply { session, result: result.map(|()| Reply::Done) };
                 // Returns come first, and they wait behind deliveries.
                 if let Some(reply) = self.unless_recorded(recorded, reply) {

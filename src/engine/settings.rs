@@ -24,6 +24,8 @@ pub struct Settings {
     /// Bytes of messages that a queue holds in memory before it leaves those that come to the disk, if they are on it.
     /// Queues that exist keep theirs.
     pub queue_memory: u64,
+    /// Bytes that may wait for the disk; above, connections whose records are among them are not read.
+    pub journal_pending: u64,
     /// Virtual hosts with what is declared in them; `/` exists even if it is not here.
     pub virtual_hosts: Vec<DeclaredHost>,
 }
@@ -39,6 +41,7 @@ impl Default for Settings {
             memory_stop_above: 1 << 30,
             memory_page_out_above: 512 << 20,
             queue_memory: 16 << 20,
+            journal_pending: 64 << 20,
             virtual_hosts: Vec::new(),
         }
     }

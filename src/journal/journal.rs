@@ -109,6 +109,10 @@ pub(crate) struct Shared {
     /// Whether the writer waits for room.
     pub blocked: AtomicBool,
     pub space: AtomicU8,
+    /// Bytes that the disk could still give when the keeper looked last.
+    pub free_bytes: AtomicU64,
+    /// Reads that failed.
+    pub read_errors: AtomicU64,
     pub failed: AtomicBool,
     pub closed: AtomicBool,
     pub measured: Mutex<Measured>,
@@ -230,6 +234,18 @@ impl Journal {
         self.shared.intake.lock().pending()
     }
 
+    /// What it was opened with.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.shared.options
+    }
+
+    /// Bytes of the disk that can still be allocated, as the keeper saw last.
+    #[must_use]
+    pub fn free_bytes(&self) -> u64 {
+        self.shared.free_bytes.load(Ordering::Relaxed)
+    }
+
     /// Room on the disk.
     #[must_use]
     pub fn space(&self) -> Space {
@@ -243,6 +259,12 @@ impl Journal {
     /// # Errors
     /// When the disk fails, the record is damaged, or the position is none of a record. Only this read has failed.
     pub fn read(&self, position: Position) -> Result<Bytes, ReadError> {
+        self.find_and_read(position).inspect_err(|_| {
+            self.shared.read_errors.fetch_add(1, Ordering::Relaxed);
+        })
+    }
+
+    fn find_and_read(&self, position: Position) -> Result<Bytes, ReadError> {
         let at = position.0;
         if at >= self.shared.durable.load(Ordering::Acquire)
             && let Some(payload) = self.read_waiting(at)

@@ -147,6 +147,15 @@ fn fill(backend: &dyn Backend, options: &Options, size: u64) -> io::Result<()> {
     file.sync_data()
 }
 
+/// Enough again only somewhat above the mark, so that nobody is stopped and started for every segment.
+fn by_free_bytes(free: u64, low_below: u64, before: Space) -> Space {
+    let mark = match before {
+        Space::Enough => low_below,
+        Space::Low | Space::Full => low_below.saturating_add(low_below / 16),
+    };
+    if free < mark { Space::Low } else { Space::Enough }
+}
+
 /// Keeps files ready and room known.
 pub struct Keeper {
     shared: Arc<Shared>,
@@ -175,15 +184,11 @@ impl Keeper {
         };
         shared.spare_files.store(stock.files() as u64, Ordering::Relaxed);
         drop(stock);
+        let free = shared.backend.free_bytes().map_err(Error::io("asking for the space of", "the folder"))?;
+        shared.free_bytes.store(free, Ordering::Relaxed);
         let space = match prepared {
             Ok(()) if shared.blocked.load(Ordering::Acquire) => Space::Full,
-            Ok(()) => {
-                let free = shared
-                    .backend
-                    .free_bytes()
-                    .map_err(Error::io("asking for the space of", "the folder"))?;
-                if free < shared.options.low_below { Space::Low } else { Space::Enough }
-            }
+            Ok(()) => by_free_bytes(free, shared.options.low_below, shared.space()),
             Err(Error::Io { source, .. }) if is_full(&source) => Space::Full,
             Err(error) => return Err(error),
         };

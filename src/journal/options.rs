@@ -22,7 +22,7 @@ pub struct Options {
     pub spares_most: usize,
     /// Bytes of the disk that pre-writing leaves free.
     pub keep_free: u64,
-    /// Below so many free bytes the space is [`crate::Space::Low`].
+    /// Below so many free bytes the space is [`crate::Space::Low`], until a sixteenth more is free.
     pub low_below: u64,
 }
 
@@ -43,9 +43,11 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Whether a journal can be opened with them; [`crate::Journal::open`] asks, too.
+    ///
     /// # Errors
     /// When a record would not fit into a segment, or a batch be longer than the format allows.
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    pub fn check(&self) -> Result<(), Error> {
         let record = BATCH_HEADER as u64 + space(self.record_most);
         if SEGMENT_HEADER + record > self.segment_size {
             return Err(Error::Options(format!(

@@ -136,6 +136,9 @@ impl Journal {
             spare_files: AtomicU64::new(0),
             blocked: AtomicBool::new(false),
             space: AtomicU8::new(0),
+            // Until the keeper has looked, nobody is to be told that there is none.
+            free_bytes: AtomicU64::new(backend.free_bytes().unwrap_or(0)),
+            read_errors: AtomicU64::new(0),
             failed: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             measured: Mutex::new(Measured::new()?),
@@ -150,7 +153,10 @@ impl Journal {
         let mut writer = Writer::new(Arc::clone(&shared), active);
         writer.begin_life()?;
         recovered.took = shared.backend.now().saturating_sub(began);
-        shared.measured.lock().recovery = recovered.took;
+        {
+            let mut measured = shared.measured.lock();
+            (measured.recovery, measured.recovery_records) = (recovered.took, recovered.records);
+        }
         Ok(Opened { journal: Journal { shared }, writer, keeper, recovered })
     }
 }

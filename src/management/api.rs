@@ -36,6 +36,7 @@ fn check_vhost(desk: &Desk, vhost: &str) -> Result<(), Fault> {
 /// Sums.
 pub(crate) async fn overview(State(desk): State<Desk>) -> Json<Value> {
     let overview = desk.source.overview();
+    let journal = desk.source.journal();
     Json(json!({
         "product_name": "Fairlead",
         "product_version": env!("CARGO_PKG_VERSION"),
@@ -59,6 +60,9 @@ pub(crate) async fn overview(State(desk): State<Desk>) -> Json<Value> {
         "mem_used": overview.memory_used,
         "mem_limit": overview.memory_limit,
         "mem_alarm": overview.memory_alarm,
+        "disk_free": journal.as_ref().map(|journal| journal.free_bytes),
+        "disk_free_limit": journal.as_ref().map(|journal| journal.free_mark),
+        "disk_free_alarm": overview.disk_alarm,
     }))
 }
 

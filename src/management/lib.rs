@@ -9,6 +9,7 @@
 mod answers;
 mod api;
 mod health;
+mod journal_metrics;
 mod metrics;
 mod pages;
 mod shape;

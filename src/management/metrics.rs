@@ -3,12 +3,12 @@
 //! Names carry their units. Queues have series of their own up to a bound, the longest first, so that ten
 //! thousand reply queues do not become ten thousand series; the sums always hold all of them.
 
-use crate::Desk;
+use crate::{Desk, journal_metrics};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use fairlead_engine::counters::Counter;
-use fairlead_engine::report::{Overview, QueueReport};
+use fairlead_engine::report::{JournalReport, Overview, QueueReport};
 use prometheus::core::Collector;
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 use tracing::error;
@@ -23,7 +23,9 @@ pub enum MetricsError {
 
 /// The page.
 pub(crate) async fn metrics(State(desk): State<Desk>) -> Response {
-    match page(&desk.source.overview(), desk.source.queues(), desk.options.queue_metrics) {
+    let source = &desk.source;
+    let journal = source.journal();
+    match page(&source.overview(), journal.as_ref(), source.queues(), desk.options.queue_metrics) {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(fault) => {
             error!(%fault, "metrics");
@@ -32,7 +34,12 @@ pub(crate) async fn metrics(State(desk): State<Desk>) -> Response {
     }
 }
 
-fn page(overview: &Overview, queues: Vec<QueueReport>, bound: usize) -> Result<Vec<u8>, MetricsError> {
+fn page(
+    overview: &Overview,
+    journal: Option<&JournalReport>,
+    queues: Vec<QueueReport>,
+    bound: usize,
+) -> Result<Vec<u8>, MetricsError> {
     let registry = Registry::new();
     for (counter, value) in &overview.counters {
         let (name, help) = described(*counter);
@@ -47,11 +54,13 @@ fn page(overview: &Overview, queues: Vec<QueueReport>, bound: usize) -> Result<V
     }
     queue_series(&registry, queues, bound)?;
     let mut text = Vec::new();
-    TextEncoder::new().encode(&registry.gather(), &mut text)?;
+    let mut families = registry.gather();
+    families.extend(journal.map(journal_metrics::families).unwrap_or_default());
+    TextEncoder::new().encode(&families, &mut text)?;
     Ok(text)
 }
 
-fn gauges(overview: &Overview) -> [(&'static str, &'static str, u64); 11] {
+fn gauges(overview: &Overview) -> [(&'static str, &'static str, u64); 12] {
     [
         ("uptime_seconds", "Seconds since the broker started.", overview.uptime_seconds),
         ("connections", "Open connections.", overview.connections),
@@ -72,6 +81,7 @@ fn gauges(overview: &Overview) -> [(&'static str, &'static str, u64); 11] {
             overview.memory_limit,
         ),
         ("memory_alarm", "1 while publishers are stopped for memory.", overview.memory_alarm.into()),
+        ("disk_alarm", "1 while publishers are stopped for the disk.", overview.disk_alarm.into()),
     ]
 }
 
@@ -166,6 +176,10 @@ fn described(counter: Counter) -> (&'static str, &'static str) {
         Counter::BytesIn => ("received_bytes", "Bytes read from sockets."),
         Counter::BytesOut => ("sent_bytes", "Bytes written to sockets."),
         Counter::MemoryAlarms => ("memory_alarms", "Times that publishers were stopped for memory."),
+        Counter::DiskAlarms => ("disk_alarms", "Times that publishers were stopped for the disk."),
+        Counter::JournalWaits => {
+            ("journal_waits", "Times that a connection was not read because too much waited for the disk.")
+        }
     }
 }
 
@@ -203,7 +217,7 @@ mod tests {
         let overview =
             Overview { counters: Counter::ALL.iter().map(|c| (*c, 7)).collect(), ..Overview::default() };
         let queues = (0..100).map(|n| queue(&format!("q{n}"), n)).collect();
-        let text = String::from_utf8(page(&overview, queues, 10).unwrap()).unwrap();
+        let text = String::from_utf8(page(&overview, None, queues, 10).unwrap()).unwrap();
         assert!(text.contains("fairlead_messages_published_total 7"), "{text}");
         assert!(text.contains("fairlead_queue_messages_ready{queue=\"q99\",vhost=\"/\"} 99"), "{text}");
         assert!(!text.contains("queue=\"q89\""), "{text}");
@@ -214,7 +228,7 @@ mod tests {
             assert!(text.contains(&line), "{line}{text}");
         }
         assert!(text.contains("fairlead_queues_without_series 90"), "{text}");
-        let none = String::from_utf8(page(&overview, Vec::new(), 10).unwrap()).unwrap();
+        let none = String::from_utf8(page(&overview, None, Vec::new(), 10).unwrap()).unwrap();
         assert!(none.contains("fairlead_queues_without_series 0"), "{none}");
     }
 }

@@ -4,8 +4,9 @@ use super::Config;
 use super::section::Shown;
 
 /// Keys, and sections of keys, that a running broker takes; the others wait for its next start.
-const RELOADED: [&str; 18] = [
+const RELOADED: [&str; 19] = [
     "authentication",
+    "journal.pending",
     "limits.channels_per_connection",
     "limits.connections",
     "limits.connections_per_user",

@@ -9,6 +9,7 @@ mod arguments;
 mod declared;
 mod difference;
 mod draft;
+mod journal;
 mod limits;
 mod memory;
 mod node;
@@ -23,6 +24,7 @@ mod values;
 
 pub use access::{Authentication, Mechanism, User};
 pub use declared::Topology;
+pub use journal::Journal;
 pub use limits::{Limits, Timeouts};
 pub use memory::{MemoryMarks, machine_memory};
 pub use overrides::Overrides;
@@ -53,6 +55,8 @@ pub struct Config {
     pub limits: Limits,
     /// How much memory messages may take.
     pub memory: MemoryMarks,
+    /// How what is kept is laid out on the disk.
+    pub journal: Journal,
     /// How clients show who they are.
     pub authentication: Authentication,
     /// Who may come in.
@@ -159,6 +163,7 @@ impl Config {
             timeouts: root.section("timeouts", Timeouts::read),
             limits,
             memory: root.section("memory", MemoryMarks::read),
+            journal: root.section("journal", Journal::read),
             authentication: root.section("authentication", Authentication::read),
             users: access::read_users(root),
             logging: root.section("logging", Logging::read),

@@ -54,8 +54,13 @@ pub enum StartError {
         source: io::Error,
     },
     /// What is kept in the data folder cannot be used.
-    #[error("data_dir: {0}")]
-    Journal(fairlead_journal::Error),
+    #[error("data_dir: {}: {source}; {}", folder.display(), storage::what_to_do(source))]
+    Journal {
+        /// The data folder.
+        folder: PathBuf,
+        /// Why.
+        source: fairlead_journal::Error,
+    },
     /// A listener's address cannot be had.
     #[error("{key}: {source}{}", hint(source))]
     Listener {
@@ -74,7 +79,7 @@ impl StartError {
             StartError::System(_)
             | StartError::Randomness(_)
             | StartError::DataFolder { .. }
-            | StartError::Journal(_)
+            | StartError::Journal { .. }
             | StartError::Listener { .. } => false,
         }
     }
@@ -115,7 +120,8 @@ async fn live(mut config: Config, overrides: &Overrides, levels: &Levels) -> Res
     let mut signals = Signals::new()?;
     make_data_folder(&config.data_dir)?;
     let readers = HeadReaders { amqp_0_9_1: &HEAD_READER };
-    let (broker, journal) = storage::open(&config.data_dir, translate::settings(&config), readers)?;
+    let (broker, journal) =
+        storage::open(&config.data_dir, translate::journal(&config), translate::settings(&config), readers)?;
     say_what_is_off(&config);
     let (service, accepting) = listen(&config, &broker)?;
     let http = serve_http(&config, &broker)?;

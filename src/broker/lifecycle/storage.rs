@@ -4,15 +4,12 @@
 //! must not be.
 
 use super::StartError;
-use fairlead_engine::{Broker, Clock, OpenError, Opened, Settings, Storage};
-use fairlead_journal::{Folder, Options};
+use fairlead_engine::{Broker, Clock, JOURNAL_FOLDER, OpenError, Opened, Settings, Storage};
+use fairlead_journal::{Error, Folder, Options};
 use fairlead_kernel::message::HeadReaders;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
-
-/// The folder of the journal, in the data folder.
-const JOURNAL: &str = "journal";
 
 /// The threads of an open journal.
 pub struct JournalThreads {
@@ -25,17 +22,19 @@ pub struct JournalThreads {
 /// What is kept cannot be read, or the settings contradict it.
 pub fn open(
     folder: &Path,
+    options: Options,
     settings: Settings,
     readers: HeadReaders,
 ) -> Result<(Arc<Broker>, JournalThreads), StartError> {
-    let backend = Arc::new(Folder::new(folder.join(JOURNAL)).map_err(StartError::Journal)?);
-    let fatal = Box::new(|error: &fairlead_journal::Error| {
+    let failed = |source| StartError::Journal { folder: folder.to_path_buf(), source };
+    let backend = Arc::new(Folder::new(folder.join(JOURNAL_FOLDER)).map_err(failed)?);
+    let fatal = Box::new(|error: &Error| {
         tracing::error!(%error, "the journal cannot be written: ending at once, so that nothing is promised that is not kept");
         std::process::abort();
     });
-    let storage = Storage { backend, options: Options::default(), clock: Clock::from_machine(), fatal };
+    let storage = Storage { backend, options, clock: Clock::from_machine(), fatal };
     let opened = Broker::open(settings, readers, storage).map_err(|error| match error {
-        OpenError::Journal(error) => StartError::Journal(error),
+        OpenError::Journal(error) => failed(error),
         OpenError::Settings(error) => StartError::Settings(error),
     })?;
     let Opened { broker, writer, keeper, found } = opened;
@@ -58,6 +57,23 @@ pub fn open(
         })?,
     ];
     Ok((broker, JournalThreads { threads }))
+}
+
+/// What an operator can do about a journal that cannot be opened.
+pub fn what_to_do(error: &Error) -> &'static str {
+    match error {
+        Error::Locked { .. } => "stop the broker that runs there, or give this one a data_dir of its own",
+        Error::Corrupt { .. } | Error::Missing { .. } => {
+            "nothing was changed: `fairlead journal verify` lists all that is damaged, and a snapshot can be put in \
+             the folder's place"
+        }
+        Error::Version { .. } => "nothing was changed: start the version that wrote it, or a later one",
+        Error::Rejected { .. } => {
+            "nothing was changed: `fairlead journal dump` shows the record; start the version that wrote it"
+        }
+        Error::Io { .. } => "nothing was confirmed: mend that and start again",
+        Error::Options(_) => "mend the section `journal` of the configuration",
+    }
 }
 
 impl JournalThreads {

@@ -22,8 +22,14 @@ pub fn settings(config: &Config) -> Settings {
         memory_stop_above: config.memory.stop_publishers_above.bytes(memory),
         memory_page_out_above: config.memory.page_out_above.bytes(memory),
         queue_memory: config.memory.queue,
+        journal_pending: config.journal.pending,
         virtual_hosts: hosts.collect(),
     }
+}
+
+/// For the journal.
+pub fn journal(config: &Config) -> fairlead_journal::Options {
+    config.journal.options()
 }
 
 fn authentication(config: &Config) -> Authentication {

@@ -7,7 +7,7 @@
 use fairlead_amqp_0_9_1::codec::frame;
 use fairlead_amqp_0_9_1::connection::{Batch, Connection as Adapter, ProtocolError, Scope};
 use fairlead_engine::counters::Counter;
-use fairlead_engine::{Broker, Connection, Description, Entry, LOW_ON_MEMORY, SessionDescription};
+use fairlead_engine::{Broker, Connection, Description, Entry, SessionDescription};
 use fairlead_kernel::Time;
 use fairlead_kernel::output::Output;
 use fairlead_kernel::session::{CloseReason, Event, Publish, Request, Unsettled};
@@ -27,7 +27,7 @@ pub struct Amqp091 {
     /// Something that operators see has changed.
     changed: bool,
     /// As the adapter was told last.
-    held_back: bool,
+    held_back: Option<&'static str>,
     /// Why the connection ends, if that is our doing: what came first.
     why_ended: Option<String>,
 }
@@ -53,7 +53,7 @@ fn give_back(batch: Batch<'_>) {
 impl Amqp091 {
     /// An adapter at the start of its connection.
     pub fn new(adapter: Adapter, broker: Arc<Broker>, entry: Arc<Entry>) -> Amqp091 {
-        Amqp091 { adapter, broker, entry, changed: false, held_back: false, why_ended: None }
+        Amqp091 { adapter, broker, entry, changed: false, held_back: None, why_ended: None }
     }
 
     pub(super) fn wants_input(&self) -> bool {
@@ -172,11 +172,11 @@ impl Amqp091 {
         }
     }
 
-    pub(super) fn hold_publishes(&mut self, hold: bool, now: Time) {
-        if hold != self.held_back {
-            self.held_back = hold;
+    pub(super) fn hold_publishes(&mut self, reason: Option<&'static str>, now: Time) {
+        if reason != self.held_back {
+            self.held_back = reason;
             self.changed = true;
-            let event = if hold { Event::Blocked { reason: LOW_ON_MEMORY } } else { Event::Unblocked };
+            let event = reason.map_or(Event::Unblocked, |reason| Event::Blocked { reason });
             self.adapter.handle_event(event, now);
         }
     }

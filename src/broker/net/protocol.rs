@@ -91,10 +91,10 @@ impl Protocol {
         each!(self, adapter => adapter.handle_timeout(engine, now));
     }
 
-    /// Whether publishers are held back. Asked each turn: the event that tells of a change may wait behind deliveries
-    /// that the peer does not read.
-    pub fn hold_publishes(&mut self, hold: bool, now: Time) {
-        each!(self, adapter => adapter.hold_publishes(hold, now));
+    /// Why publishers are held back, if they are. Asked each turn: the event that tells of a change may wait behind
+    /// deliveries that the peer does not read.
+    pub fn hold_publishes(&mut self, reason: Option<&'static str>, now: Time) {
+        each!(self, adapter => adapter.hold_publishes(reason, now));
     }
 
     /// The peer has shown at `time` that it is there.

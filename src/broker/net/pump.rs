@@ -161,7 +161,7 @@ impl Pump {
 
     fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Turn>> {
         let now = self.broker.clock().now();
-        self.protocol.hold_publishes(self.engine.is_blocked(), now);
+        self.protocol.hold_publishes(self.engine.blocked(), now);
         let mut moved = match self.read(context, now)? {
             Poll::Ready(Some(end)) => return Poll::Ready(Ok(Turn::End(end))),
             Poll::Ready(None) => true,
@@ -191,9 +191,15 @@ impl Pump {
         due.map(|()| Ok(Turn::Moved))
     }
 
-    /// Read once, if the peer's bytes may be taken: not while it owes us reading, or we owe it an answer.
+    /// Read once, if the peer's bytes may be taken: not while it owes us reading, we owe it an answer, or
+    /// too much of what it sent waits for the disk.
     fn read(&mut self, context: &mut Context<'_>, now: Time) -> io::Result<Poll<Option<TurnEnd>>> {
         if !self.protocol.wants_input() {
+            return Ok(Poll::Pending);
+        }
+        if self.engine.poll_caught_up(context).is_pending() {
+            // Not its fault that it cannot be heard.
+            self.protocol.heard(now);
             return Ok(Poll::Pending);
         }
         if self.answers >= ANSWERS_BOUND {

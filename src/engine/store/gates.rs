@@ -1,20 +1,28 @@
-//! What clients are told only when the journal has come so far: confirms, and answers to what was declared.
+//! What clients are told only when the journal has come so far: confirms, and answers to what was declared; and who is
+//! not read until it has come further.
 //!
 //! Each connection has its own line. The journal's writer opens it after each sync, as far as it has come, and wakes
 //! the connection; nothing is told out of the line's order.
 
 use crate::connections::Entry;
 use fairlead_journal::Position;
+use fairlead_kernel::ConnectionId;
 use fairlead_kernel::session::Event;
 use parking_lot::Mutex;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::task::Waker;
+use tokio::sync::Notify;
 
 /// The connections that wait.
 #[derive(Debug, Default)]
 pub(crate) struct Gates {
     /// Rank: leaf.
     waiting: Mutex<Vec<Arc<Entry>>>,
+    /// Tasks of connections that are not read until the journal has come further. Rank: leaf.
+    held: Mutex<BTreeMap<ConnectionId, Waker>>,
+    /// Notified when room on the disk has changed.
+    pub(super) changed: Arc<Notify>,
 }
 
 /// What waits for one connection.
@@ -41,8 +49,29 @@ impl Gates {
         }
     }
 
+    /// Wake the connection's task when the journal has come further.
+    pub(super) fn hold_reader(&self, connection: ConnectionId, waker: &Waker) {
+        self.held.lock().insert(connection, waker.clone());
+    }
+
+    /// The connection does not wait any more.
+    pub(super) fn forget_reader(&self, connection: ConnectionId) {
+        self.held.lock().remove(&connection);
+    }
+
+    /// Connections that are not read.
+    pub(super) fn held(&self) -> usize {
+        self.held.lock().len()
+    }
+
     /// Everything before `durable` is on disk.
     pub(super) fn open(&self, durable: Position) {
+        self.tell(durable);
+        let held = std::mem::take(&mut *self.held.lock());
+        held.into_values().for_each(Waker::wake);
+    }
+
+    fn tell(&self, durable: Position) {
         let entries = std::mem::take(&mut *self.waiting.lock());
         let mut still = Vec::new();
         for entry in entries {

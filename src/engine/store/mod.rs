@@ -8,6 +8,7 @@ mod catalogue;
 mod compaction;
 mod entries;
 mod fields;
+mod figures;
 mod gates;
 mod message;
 mod paging;
@@ -26,7 +27,8 @@ pub(crate) use recovery::{Recovered, recover};
 pub use start::{OpenError, Opened, Storage};
 
 use crate::connections::Entry;
-use fairlead_journal::{Events, Journal, Need, Part, Position, Record, StreamId};
+use fairlead_journal::{Events, Journal, Need, Part, Position, Record, Space, StreamId};
+use fairlead_kernel::ConnectionId;
 use fairlead_kernel::session::Event;
 use fairlead_kernel::topology::{Topology, TopologyCommand};
 use gates::Gates;
@@ -35,6 +37,11 @@ use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
+use tokio::sync::Notify;
+
+/// The folder of the journal, in the data folder.
+pub const JOURNAL_FOLDER: &str = "journal";
 
 /// The stream of the catalogue, and of transactions' ends; a queue's stream has the queue's number.
 const CATALOGUE: StreamId = StreamId(0);
@@ -177,6 +184,38 @@ impl Store {
         position < self.journal.durable()
     }
 
+    /// Room on the disk.
+    pub(crate) fn space(&self) -> Space {
+        self.journal.space()
+    }
+
+    /// Free bytes of the disk, and the mark below which publishers are stopped.
+    pub(crate) fn room(&self) -> (u64, u64) {
+        (self.journal.free_bytes(), self.journal.options().low_below)
+    }
+
+    /// Notified when room on the disk has changed.
+    pub(crate) fn changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.gates.changed)
+    }
+
+    /// Whether more than so many bytes wait for the disk.
+    pub(crate) fn is_behind(&self, bytes: u64) -> bool {
+        // The distance is at least what waits, and needs no lock.
+        self.journal.next().0.saturating_sub(self.journal.durable().0) > bytes
+            && self.journal.pending() > bytes
+    }
+
+    /// Wake a connection's task when the disk has come further.
+    pub(crate) fn wake_when_further(&self, connection: ConnectionId, waker: &Waker) {
+        self.gates.hold_reader(connection, waker);
+    }
+
+    /// The connection waits no more.
+    pub(crate) fn wake_no_more(&self, connection: ConnectionId) {
+        self.gates.forget_reader(connection);
+    }
+
     /// Tell a connection when the record at that position is on disk.
     pub(crate) fn tell_when_durable(&self, entry: &Arc<Entry>, position: Position, event: Event) {
         self.gates.hold(entry, position, event);
@@ -208,5 +247,14 @@ impl Events for Ears {
 
     fn fatal(&self, error: &fairlead_journal::Error) {
         (self.fatal)(error);
+    }
+
+    fn space(&self, _space: Space) {
+        // The janitor asks for it, and announces it.
+        self.gates.changed.notify_one();
+    }
+
+    fn trouble(&self, error: &fairlead_journal::Error) {
+        tracing::warn!(%error, "a file of the journal cannot be prepared or removed: it is tried again");
     }
 }

@@ -35,6 +35,8 @@ fn the_defaults_are_complete_and_as_documented() {
     assert_eq!(config.timeouts.heartbeat_seconds, 60);
     assert_eq!(config.timeouts.acknowledgement, Duration::from_secs(1800));
     assert_eq!(config.memory.stop_publishers_above, Mark::Percent(50));
+    assert_eq!((config.journal.segment_size, config.journal.pending), (128 << 20, 64 << 20));
+    assert_eq!((config.journal.keep_free, config.journal.stop_publishers_below), (256 << 20, 1 << 30));
     assert_eq!(config.authentication.mechanisms, [Mechanism::Plain]);
     assert!(config.authentication.required && !config.authentication.plain_without_tls);
     let users: Vec<_> =
@@ -111,6 +113,33 @@ fn a_wrong_type_or_value_says_what_was_expected() {
             "broker.yaml:1:18: logging.level: \"inof\" is not a level, expected one as info, or by module as info,fairlead_engine=debug",
         ],
     );
+}
+
+#[test]
+fn the_journal_is_checked_as_its_opening_will() {
+    check(
+        "journal: {segment_size: 1 MiB, spare_segments: -1, keep_free: lots}",
+        &[
+            "broker.yaml:1:25: journal.segment_size: the text \"1 MiB\", expected a size from 8 MiB to 16 GiB, as 128 MiB",
+            "broker.yaml:1:48: journal.spare_segments: the number -1, expected a whole number from 0 to 1000",
+            "broker.yaml:1:63: journal.keep_free: the text \"lots\", expected a size from 0 bytes to 1 TiB, as 128 MiB",
+        ],
+    );
+    check(
+        "journal: {segment_size: 8388609}",
+        &[
+            "broker.yaml:1:25: journal.segment_size: 8388609 bytes: the size of a segment must be a multiple of 8",
+        ],
+    );
+    check(
+        "journal: {keep_free: 2 GiB}",
+        &[
+            "broker.yaml:1:22: journal.keep_free: stop_publishers_below is 1 GiB and keep_free 2 GiB, expected at least as much",
+        ],
+    );
+    let options = read("journal: {segment_size: 8 MiB, spare_segments: 0}").unwrap().journal.options();
+    assert_eq!((options.segment_size, options.spares_most), (8 << 20, 0));
+    options.check().unwrap();
 }
 
 #[test]
