@@ -50,16 +50,11 @@ impl Stock {
         Self { next_sequence, ..Self::default() }
     }
 
-    /// The file for the next segment, prepared now if it was not before.
-    pub fn take(
-        &mut self,
-        backend: &dyn Backend,
-        options: &Options,
-        sequence: u64,
-        size: u64,
-    ) -> Result<Arc<dyn File>, Error> {
+    /// The file for the next segment, prepared now if it was not before. The writer takes of what is kept free: there
+    /// is something to write that makes room, or that was taken before there was too little.
+    pub fn take(&mut self, backend: &dyn Backend, sequence: u64, size: u64) -> Result<Arc<dyn File>, Error> {
         if !self.has(sequence, size) {
-            self.prepare(backend, options, sequence, size)?;
+            self.prepare(backend, 0, sequence, size)?;
         }
         self.next_sequence = sequence + 1;
         self.prepared
@@ -88,7 +83,7 @@ impl Stock {
     fn prepare(
         &mut self,
         backend: &dyn Backend,
-        options: &Options,
+        keep_free: u64,
         sequence: u64,
         size: u64,
     ) -> Result<(), Error> {
@@ -99,7 +94,7 @@ impl Stock {
             backend.rename(&spare.name, &name).map_err(Error::io("renaming", &spare.name))?;
             self.spares.remove(index);
         } else {
-            fill(backend, options, size).map_err(Error::io("pre-writing", &name))?;
+            fill(backend, keep_free, size).map_err(Error::io("pre-writing", &name))?;
             backend.rename(UNFINISHED, &name).map_err(Error::io("renaming", UNFINISHED))?;
         }
         backend.sync_folder().map_err(Error::io("syncing the folder of", &name))?;
@@ -125,8 +120,8 @@ impl Stock {
 }
 
 /// A new file of zeros. Writing them costs less later than having the file system allocate.
-fn fill(backend: &dyn Backend, options: &Options, size: u64) -> io::Result<()> {
-    if backend.free_bytes()? < size.saturating_add(options.keep_free) {
+fn fill(backend: &dyn Backend, keep_free: u64, size: u64) -> io::Result<()> {
+    if backend.free_bytes()? < size.saturating_add(keep_free) {
         return Err(io::ErrorKind::StorageFull.into());
     }
     let file = backend.create(UNFINISHED)?;
@@ -180,7 +175,7 @@ impl Keeper {
         let prepared = if stock.has(sequence, size) {
             Ok(())
         } else {
-            stock.prepare(&*shared.backend, &shared.options, sequence, size)
+            stock.prepare(&*shared.backend, shared.options.keep_free, sequence, size)
         };
         shared.spare_files.store(stock.files() as u64, Ordering::Relaxed);
         drop(stock);

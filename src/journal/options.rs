@@ -20,7 +20,8 @@ pub struct Options {
     pub pending_most: u64,
     /// Freed segments kept for reuse; more are unlinked.
     pub spares_most: usize,
-    /// Bytes of the disk that pre-writing leaves free.
+    /// Bytes of the disk that pre-writing leaves free: the writer's reserve, when it must have another segment. Without
+    /// it nothing can be written that makes room.
     pub keep_free: u64,
     /// Below so many free bytes the space is [`crate::Space::Low`], until a sixteenth more is free.
     pub low_below: u64,

@@ -183,8 +183,7 @@ impl Writer {
             let table = self.shared.table.read();
             table.find(first).map_or(self.shared.options.segment_size, |segment| segment.size)
         };
-        let prepared =
-            self.shared.stock.lock().take(&*self.shared.backend, &self.shared.options, sequence, size)?;
+        let prepared = self.shared.stock.lock().take(&*self.shared.backend, sequence, size)?;
         let root = self.shared.root.lock().root.position;
         let epoch = self.shared.intake.lock().epoch();
         let previous_end = self.active.as_ref().map_or(0, |active| active.end);

@@ -5,7 +5,7 @@ use crate::counters::Counter;
 use crate::report::Source;
 use crate::{LOW_ON_DISK, Opened, Storage};
 use fairlead_journal::backend::simulated::Disk;
-use fairlead_journal::{Options, Step};
+use fairlead_journal::{Options, Space, Step};
 use std::task::{Context, Poll, Wake, Waker};
 
 const BODY: usize = 1000;
@@ -84,14 +84,16 @@ fn confirmed(events: &[Event]) -> u64 {
     counts.sum()
 }
 
-/// All deliveries, as often as there is room for more of them on their way.
-fn receive_all(client: &mut Client) -> Vec<Delivered> {
+/// All deliveries: what is on disk only is read when there is room for more on their way.
+fn receive_all(opened: &Opened, client: &mut Client) -> Vec<Delivered> {
     let mut all = Vec::new();
     loop {
-        match client.receive().0 {
-            some if some.is_empty() => return all,
-            some => all.extend(some),
+        let some = client.receive().0;
+        let fetched = opened.broker.fetch_next(client.now);
+        if some.is_empty() && !fetched {
+            return all;
         }
+        all.extend(some);
     }
 }
 
@@ -122,7 +124,7 @@ fn little_room_stops_publishers_and_consumers_go_on_until_there_is_more() {
     assert_eq!(newcomer.next_event(), Some(Event::Blocked { reason: LOW_ON_DISK }));
 
     client.consume("q", acknowledging(None));
-    let deliveries = receive_all(&mut client);
+    let deliveries = receive_all(&opened, &mut client);
     assert_eq!(deliveries.len() as u64, published);
     client.settle(Outcome::Accepted, &deliveries);
     assert_eq!(opened.write(), Step::Idle);
@@ -182,10 +184,41 @@ fn a_full_disk_confirms_nothing_loses_nothing_and_goes_on_when_there_is_room() {
     let mut client = Client::new(&again.broker);
     assert_eq!(client.counts("q").0, published - 5);
     client.consume("q", acknowledging(None));
-    let numbers: Vec<u64> =
-        receive_all(&mut client).iter().map(|delivery| delivery.body.trim().parse().unwrap()).collect();
+    let numbers: Vec<u64> = receive_all(&again, &mut client)
+        .iter()
+        .map(|delivery| delivery.body.trim().parse().unwrap())
+        .collect();
     assert_eq!(numbers, (5..published).collect::<Vec<_>>());
     again.look();
+}
+
+#[test]
+fn the_reserve_is_for_what_makes_room_and_consumers_end_the_alarm() {
+    let disk = Disk::new(1, 2 << 20);
+    let mut opened = open(&disk, Options { keep_free: 1 << 20, ..options() });
+    let mut client = opened.client();
+    let mut published = 0;
+    while opened.broker.blocked().is_none() {
+        publish_persistent(&mut client, published, 20);
+        published += 20;
+        assert_eq!(opened.write(), Step::Idle);
+        opened.look();
+    }
+    assert_eq!(opened.broker.pressure.disk(), Space::Full);
+    client.consume("q", acknowledging(None));
+    // What waits in the sockets of those that are not read is the most that comes still.
+    publish_persistent(&mut client, published, 200);
+    assert_eq!(opened.write(), Step::Idle, "it is written into the reserve");
+    let deliveries = receive_all(&opened, &mut client);
+    assert_eq!(deliveries.len() as u64, published + 200);
+    client.settle(Outcome::Accepted, &deliveries);
+    assert_eq!(opened.write(), Step::Idle);
+    assert!(opened.broker.checkpoint().unwrap());
+    assert_eq!(opened.write(), Step::Idle);
+    opened.look();
+    opened.look();
+    assert_eq!(opened.broker.blocked(), None);
+    assert!(disk.used() < 1 << 20, "{} bytes are used", disk.used());
 }
 
 #[derive(Default)]
