@@ -56,6 +56,7 @@ pub struct Broker {
     process: Child,
     watch: Option<Watch>,
     folder: PathBuf,
+    data: PathBuf,
     amqp_port: u16,
     http: Option<SocketAddr>,
 }
@@ -87,11 +88,32 @@ impl Broker {
         Command::new(binary).arg("ctl").args(arguments).args(["--url", &url]).output()
     }
 
+    /// Runs the binary with these arguments.
+    ///
+    /// # Errors
+    /// When there is no binary or the process cannot be run.
+    pub fn command(arguments: &[&str]) -> io::Result<Output> {
+        let binary = crate::binary::path().map_err(io::Error::other)?;
+        Command::new(binary).args(arguments).output()
+    }
+
     /// Starts a broker that listens for AMQP at this address, whose port should be 0.
     ///
     /// # Errors
     /// When there is no binary, or it does not become ready.
     pub fn start_at(amqp: &str, configuration: &str) -> Result<Self, StartError> {
+        Self::launch(amqp, configuration, None)
+    }
+
+    /// Starts a broker with the defaults on a data folder that there is, and that stays.
+    ///
+    /// # Errors
+    /// When there is no binary, or it does not become ready.
+    pub fn start_on(data: &Path) -> Result<Self, StartError> {
+        Self::launch("127.0.0.1:0", "", Some(data))
+    }
+
+    fn launch(amqp: &str, configuration: &str, data: Option<&Path>) -> Result<Self, StartError> {
         let binary = crate::binary::path().map_err(StartError::NoBinary)?;
         let folder = new_folder()?;
         let mut command = Command::new(binary);
@@ -102,11 +124,12 @@ impl Broker {
         }
         let log = File::create(log_path(&folder))?;
         command.args(["--amqp", amqp, "--http", "127.0.0.1:0"]);
-        command.arg("--data-dir").arg(folder.join("data"));
+        let data = data.map_or_else(|| folder.join("data"), Path::to_path_buf);
+        command.arg("--data-dir").arg(&data);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let process = command.spawn()?;
         let watch = Some(Watch::over(pid_of(&process)?));
-        let mut broker = Self { process, watch, folder, amqp_port: 0, http: None };
+        let mut broker = Self { process, watch, folder, data, amqp_port: 0, http: None };
         broker.await_ready()?;
         Ok(broker)
     }
@@ -125,6 +148,18 @@ impl Broker {
             }
             sleep(POLL);
         }
+    }
+
+    /// The data folder. What lies beside it goes with this value too, unless the folder was there before.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        &self.data
+    }
+
+    /// The process' number.
+    #[must_use]
+    pub fn process(&self) -> u32 {
+        self.process.id()
     }
 
     /// The port for AMQP on 127.0.0.1.

@@ -89,6 +89,10 @@ counters! {
     DiskAlarms,
     /// Times that a connection was not read because too much waited for the disk.
     JournalWaits,
+    /// Copies of the data folder that were made.
+    SnapshotsMade,
+    /// Copies of the data folder that failed.
+    SnapshotsFailed,
 }
 
 impl Counter {

@@ -8,12 +8,14 @@ use crate::report::{
     BindingReport, ChannelReport, ConnectionReport, ConsumerReport, ExchangeReport, JournalReport, NotReady,
     Overview, QueueReport, Source,
 };
+use crate::store::{Snapshot, SnapshotError};
 use crate::vhost::VirtualHost;
 use fairlead_journal::Space;
 use fairlead_kernel::refusal::Resource;
 use fairlead_kernel::session::{CloseReason, Event};
 use fairlead_kernel::topology::QueueRecord;
 use fairlead_kernel::{Refusal, Time};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -233,6 +235,10 @@ impl Source for Broker {
         let id = host.topology().queue(queue).map(|record| record.id()).ok_or_else(missing)?;
         let cell = self.queues.get(id).ok_or_else(missing)?;
         Ok(self.purge_cell(&cell, self.clock.now()))
+    }
+
+    fn snapshot(&self, folder: &Path) -> Result<Snapshot, SnapshotError> {
+        self.snapshot_to(folder)
     }
 
     fn close_connection(&self, name: &str, reason: &str) -> bool {

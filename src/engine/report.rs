@@ -6,9 +6,11 @@
 use fairlead_kernel::Refusal;
 use fairlead_kernel::settings::{Binding, ConsumerSettings, ExchangeSettings, QueueSettings};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::counters::Counter;
+use crate::store::{Snapshot, SnapshotError};
 
 /// Sums over the whole broker.
 #[derive(Clone, Debug, Default)]
@@ -271,6 +273,11 @@ pub trait Source: Send + Sync + 'static {
     /// # Errors
     /// No such queue or virtual host.
     fn purge(&self, vhost: &str, queue: &str) -> Result<u64, Refusal>;
+    /// Copy what is kept to an empty folder, on which another broker can start. Blocks as long as that takes.
+    ///
+    /// # Errors
+    /// The folder is not empty, or the disk's.
+    fn snapshot(&self, folder: &Path) -> Result<Snapshot, SnapshotError>;
     /// Close a connection by name, telling its client why; false if there is none.
     fn close_connection(&self, name: &str, reason: &str) -> bool;
 }

@@ -1,10 +1,14 @@
 //! Looking at a stopped journal: verify everything, list the records, count. Nothing is changed but the lock file.
 
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+
 use crate::backend::Backend;
 use crate::chain::{Chain, Link};
 use crate::error::Error;
 use crate::format::Class;
-use crate::ids::{Position, SegmentId};
+use crate::ids::{Position, SegmentId, StreamId};
 use crate::recovery::Stored;
 
 /// A folder that no broker has open.
@@ -114,19 +118,45 @@ impl Stopped {
         Ok(report)
     }
 
-    /// Visit the owners' records of all segments, in order, whether a start would replay them or not.
+    /// Visit the owners' records of all segments, in order, whether a start would replay them or not, until `visit`
+    /// breaks off.
     ///
     /// # Errors
     /// The first damage, or the disk's.
-    pub fn dump(&self, mut visit: impl FnMut(Stored<'_>)) -> Result<(), Error> {
+    pub fn dump(&self, mut visit: impl FnMut(Stored<'_>) -> ControlFlow<()>) -> Result<(), Error> {
+        let mut going = ControlFlow::Continue(());
         for link in self.chain.links.values() {
             self.chain.walk(link, None, |header, payload| {
-                if header.class == Class::Owner {
-                    visit(Stored::of(header, payload));
+                if header.class == Class::Owner && going.is_continue() {
+                    going = visit(Stored::of(header, payload));
                 }
                 Ok(())
             })?;
+            if going.is_break() {
+                break;
+            }
         }
         Ok(())
+    }
+
+    /// Visit the parts of the newest checkpoint, stream by stream.
+    ///
+    /// # Errors
+    /// The first damage, or the disk's.
+    pub fn checkpoint(&self, mut visit: impl FnMut(StreamId, Bytes)) -> Result<(), Error> {
+        for (stream, checkpoint) in &self.chain.root.streams {
+            for part in &checkpoint.parts {
+                let (_, payload) = self.chain.read_record(*part, Class::Part)?;
+                visit(*stream, payload);
+            }
+        }
+        Ok(())
+    }
+
+    /// The file that a position is in, and the offset there.
+    #[must_use]
+    pub fn place_of(&self, position: Position) -> Option<(&str, u64)> {
+        let link = self.chain.find(position.0)?;
+        Some((&link.name, position.0 - link.header.first))
     }
 }

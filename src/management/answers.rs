@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use fairlead_kernel::Refusal;
 use serde_json::json;
+use std::path::PathBuf;
 
 /// What was asked for, or why not.
 pub(crate) type Answer = Result<Response, Fault>;
@@ -46,6 +47,12 @@ pub(crate) enum Fault {
     /// A parameter of a page is wrong: which, and what was expected.
     #[error("{0}")]
     Paging(String),
+    /// A copy of the data folder is being made, to that folder.
+    #[error("a snapshot to {} is being made, and one is made at a time", .0.display())]
+    SnapshotRunning(PathBuf),
+    /// The body of a request is wrong: how.
+    #[error("{0}")]
+    Body(String),
     /// The engine would not.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -61,6 +68,8 @@ impl IntoResponse for Fault {
             Fault::Remote => (StatusCode::FORBIDDEN, "not_authorised"),
             Fault::NoPage { .. } => (StatusCode::BAD_REQUEST, "page_out_of_range"),
             Fault::Paging(_) => (StatusCode::BAD_REQUEST, "invalid_pagination_parameters"),
+            Fault::SnapshotRunning(_) => (StatusCode::CONFLICT, "conflict"),
+            Fault::Body(_) => (StatusCode::BAD_REQUEST, "bad_request"),
             Fault::Refused(_) => (StatusCode::BAD_REQUEST, "bad_request"),
         };
         (code, Json(json!({ "error": word, "reason": self.to_string() }))).into_response()

@@ -213,7 +213,7 @@ pub(crate) async fn vhost(State(desk): State<Desk>, Path(name): Path<String>) ->
 }
 
 /// Refuses whoever is not on this machine.
-fn refuse_remote(peer: SocketAddr) -> Result<(), Fault> {
+pub(crate) fn refuse_remote(peer: SocketAddr) -> Result<(), Fault> {
     if peer.ip().is_loopback() { Ok(()) } else { Err(Fault::Remote) }
 }
 

@@ -13,6 +13,7 @@ mod journal_metrics;
 mod metrics;
 mod pages;
 mod shape;
+mod snapshot;
 
 pub use metrics::MetricsError;
 
@@ -53,6 +54,7 @@ pub struct Options {
 struct Desk {
     source: Arc<dyn Source>,
     options: Options,
+    snapshots: snapshot::Snapshots,
 }
 
 /// Answer requests for as long as the future is polled. There are so many connections at a time that no client can
@@ -111,10 +113,11 @@ fn router(source: Arc<dyn Source>, options: Options) -> Router {
         .route("/api/channels", get(api::channels))
         .route("/api/consumers", get(api::consumers))
         .route("/api/consumers/{vhost}", get(api::consumers_of))
+        .route("/api/journal/snapshot", get(snapshot::progress).post(snapshot::begin))
         .route("/api/vhosts", get(api::vhosts))
         .route("/api/vhosts/{vhost}", get(api::vhost))
         .route("/api/vhosts/{vhost}/connections", get(api::connections_of))
         .route("/api/vhosts/{vhost}/channels", get(api::channels_of))
         .fallback(api::not_found)
-        .with_state(Desk { source, options })
+        .with_state(Desk { source, options, snapshots: snapshot::Snapshots::default() })
 }

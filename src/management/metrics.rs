@@ -177,6 +177,8 @@ fn described(counter: Counter) -> (&'static str, &'static str) {
         Counter::BytesOut => ("sent_bytes", "Bytes written to sockets."),
         Counter::MemoryAlarms => ("memory_alarms", "Times that publishers were stopped for memory."),
         Counter::DiskAlarms => ("disk_alarms", "Times that publishers were stopped for the disk."),
+        Counter::SnapshotsMade => ("snapshots", "Copies of the data folder that were made."),
+        Counter::SnapshotsFailed => ("snapshots_failed", "Copies of the data folder that failed."),
         Counter::JournalWaits => {
             ("journal_waits", "Times that a connection was not read because too much waited for the disk.")
         }

@@ -1,4 +1,4 @@
-//! What an operator sees of a running broker: reloads, and who closed a connection and why.
+//! What an operator sees of a broker: reloads, who closed a connection and why, and what is kept on the disk.
 #![allow(
     missing_docs,
     clippy::expect_used,
@@ -8,5 +8,6 @@
 
 mod closing;
 mod ctl;
+mod journal;
 mod reload;
 mod socket;

@@ -63,17 +63,34 @@ impl Socket {
     pub fn publish(&mut self, queue: &str, body: &[u8]) {
         self.method_on(1, 20, 10, &[0]);
         assert_eq!(self.next_method().0, (20, 11), "channel.open-ok");
+        self.send_message(queue, &[0, 0], body);
+        self.method_on(1, 20, 40, &[0, 200, 0, 0, 0, 0, 0]);
+        assert_eq!(self.next_method().0, (20, 41), "channel.close-ok");
+    }
+
+    /// Publishes a persistent message to a queue on channel 1, and waits until it is confirmed.
+    pub fn publish_for_good(&mut self, queue: &str, body: &[u8]) {
+        self.method_on(1, 20, 10, &[0]);
+        assert_eq!(self.next_method().0, (20, 11), "channel.open-ok");
+        self.method_on(1, 85, 10, &[0]);
+        assert_eq!(self.next_method().0, (85, 11), "confirm.select-ok");
+        // Only the delivery mode.
+        self.send_message(queue, &[0x10, 0, 2], body);
+        assert_eq!(self.next_method().0, (60, 80), "basic.ack");
+        self.method_on(1, 20, 40, &[0, 200, 0, 0, 0, 0, 0]);
+        assert_eq!(self.next_method().0, (20, 41), "channel.close-ok");
+    }
+
+    fn send_message(&mut self, queue: &str, properties: &[u8], body: &[u8]) {
         let mut arguments = vec![0, 0, 0, u8::try_from(queue.len()).unwrap()];
         arguments.extend(queue.as_bytes());
         arguments.push(0);
         self.method_on(1, 60, 40, &arguments);
         let mut header = vec![0, 60, 0, 0];
         header.extend((body.len() as u64).to_be_bytes());
-        header.extend([0, 0]);
+        header.extend(properties);
         self.frame(2, 1, &header);
         self.frame(3, 1, body);
-        self.method_on(1, 20, 40, &[0, 200, 0, 0, 0, 0, 0]);
-        assert_eq!(self.next_method().0, (20, 41), "channel.close-ok");
     }
 
     /// The class and method of the next method frame, and its arguments.

@@ -1,12 +1,14 @@
 //! The command line: what `fairlead` is asked to do.
 //!
 //! Flow: arguments and environment -> [`Arguments`]; without a command the broker starts, `check-config`
-//! looks at a configuration, `ctl` asks a running broker over HTTP.
+//! looks at a configuration, `ctl` asks a running broker over HTTP, `journal` looks at what is kept.
 
+mod api;
 mod ctl;
+mod journal;
 mod table;
 
-pub use ctl::CtlError;
+use api::CtlError;
 
 use crate::config::{self, Overrides};
 use clap::{Parser, Subcommand};
@@ -41,6 +43,8 @@ pub enum Command {
     },
     /// Ask or tell a running broker
     Ctl(ctl::Ctl),
+    /// Look at what a stopped broker keeps, or copy what a running one does
+    Journal(journal::Journal),
 }
 
 impl Command {
@@ -49,6 +53,7 @@ impl Command {
         match self {
             Command::CheckConfig { file } => check_config(file, overrides),
             Command::Ctl(ctl) => report(ctl.run()),
+            Command::Journal(journal) => journal.run(overrides),
         }
     }
 }

@@ -111,6 +111,26 @@ impl<'a> StoredMessage<'a> {
         out
     }
 
+    /// The exchange that it was published to.
+    pub(super) fn exchange(&self) -> &str {
+        self.exchange
+    }
+
+    /// Its routing key.
+    pub(super) fn routing_key(&self) -> &str {
+        self.routing_key
+    }
+
+    /// Bytes of its head.
+    pub(super) fn head_bytes(&self) -> usize {
+        self.head.len()
+    }
+
+    /// Bytes of its body, if that is in the record.
+    pub(super) fn body_bytes(&self) -> usize {
+        self.body.len()
+    }
+
     /// The message, as a queue takes it. `segments` is the body where it is in parts.
     pub(super) fn entry<'m>(&'m self, segments: &'m [bytes::Bytes]) -> NewEntry<'m> {
         let body = if self.parts.is_empty() { Body::Slice(self.body) } else { Body::Segments(segments) };

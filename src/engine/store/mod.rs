@@ -6,6 +6,7 @@
 
 mod catalogue;
 mod compaction;
+mod describe;
 mod entries;
 mod fields;
 mod figures;
@@ -15,15 +16,18 @@ mod paging;
 mod queue_log;
 mod recorded;
 mod recovery;
+mod snapshot;
 mod start;
 mod upkeep;
 
 pub(crate) use catalogue::is_kept;
+pub use describe::{Described, Describer, Detail};
 pub(crate) use gates::Line;
 pub(crate) use paging::Want;
 pub(crate) use queue_log::Log;
 pub(crate) use recorded::during;
 pub(crate) use recovery::{Recovered, recover};
+pub use snapshot::{Snapshot, SnapshotError};
 pub use start::{OpenError, Opened, Storage};
 
 use crate::connections::Entry;

@@ -4,6 +4,7 @@
 
 mod world;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -294,9 +295,27 @@ fn a_stopped_folder_can_be_verified_and_dumped() {
     assert_eq!(report.segments.iter().map(|segment| segment.records).sum::<u64>(), 120);
     assert_eq!((report.streams, report.epoch, report.checkpoint.is_some()), (1, 1, true));
     let mut found = Vec::new();
-    stopped.dump(|record| found.push(record.position)).expect("readable");
+    let push = |record: Stored<'_>| {
+        found.push(record.position);
+        ControlFlow::Continue(())
+    };
+    stopped.dump(push).expect("readable");
     assert_eq!(found[..100], items);
     assert_eq!(found.len(), 120);
+    let mut one = 0;
+    let count = |_: Stored<'_>| {
+        one += 1;
+        ControlFlow::Break(())
+    };
+    stopped.dump(count).expect("readable");
+    assert_eq!(one, 1, "whoever has seen enough is asked no more");
+    let mut parts = Vec::new();
+    stopped.checkpoint(|stream, part| parts.push((stream, part))).expect("readable");
+    assert_eq!(parts.len(), 100);
+    assert_eq!(parts[7], (StreamId(1), Bytes::copy_from_slice(&items[7].0.to_le_bytes())));
+    let second = &report.segments[1];
+    let place = stopped.place_of(Position(second.first.0 + 64));
+    assert_eq!(place, Some((second.file.as_str(), 64)));
     drop(stopped);
     disk.flip(&report.segments[1].file, 300, 1);
     let damaged = Stopped::open(&disk).expect("the end is well").verify();
