@@ -120,7 +120,16 @@ mod tests {
         ] {
             assert!(parse(&format!("fairlead ctl {ctl}")).is_ok(), "{ctl}");
         }
-        for wrong in ["ctl list users", "ctl purge", "start", "--amqp"] {
+        for journal in [
+            "verify",
+            "verify --data-dir d --json",
+            "dump --json",
+            "stats --data-dir d",
+            "snapshot d --url http://127.0.0.1:1 --json",
+        ] {
+            assert!(parse(&format!("fairlead journal {journal}")).is_ok(), "{journal}");
+        }
+        for wrong in ["ctl list users", "ctl purge", "journal", "journal snapshot", "journal verify d", "start", "--amqp"] {
             assert_eq!(
                 parse(&format!("fairlead {wrong}")).unwrap_err().exit_code(),
                 i32::from(USAGE),

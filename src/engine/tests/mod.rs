@@ -4,6 +4,7 @@ mod consuming;
 mod dead_letters;
 mod declaring;
 mod durable;
+mod describing;
 mod disk;
 mod memory;
 mod publishing;
