@@ -129,7 +129,15 @@ mod tests {
         ] {
             assert!(parse(&format!("fairlead journal {journal}")).is_ok(), "{journal}");
         }
-        for wrong in ["ctl list users", "ctl purge", "journal", "journal snapshot", "journal verify d", "start", "--amqp"] {
+        for wrong in [
+            "ctl list users",
+            "ctl purge",
+            "journal",
+            "journal snapshot",
+            "journal verify d",
+            "start",
+            "--amqp",
+        ] {
             assert_eq!(
                 parse(&format!("fairlead {wrong}")).unwrap_err().exit_code(),
                 i32::from(USAGE),

@@ -66,25 +66,18 @@ fn every_record_is_told_in_words_with_its_queue() {
     assert!(number(&messages[2], "transaction").is_some());
     assert_eq!((of("message", "/ gone").len(), of("queue gone", "/ gone").len()), (1, 1));
     assert_eq!((of("transaction in force", "").len(), of("transaction committed", "/ kept").len()), (1, 1));
-}
 
-#[test]
-fn names_come_out_of_a_checkpoint_too() {
-    let host = ((1_u64, 1_u64), "/", Vec::<u8>::new());
+    assert!(opened.broker.checkpoint().unwrap());
+    while matches!(opened.writer.step(), Step::Durable(_)) {}
     let mut describer = Describer::default();
-    // A part without things teaches nothing, nor does one of a queue.
-    describer.learn(fairlead_journal::StreamId(0), &rmp_serde::to_vec_named(&host).unwrap());
-    describer.learn(fairlead_journal::StreamId(1), b"?");
-    let record = fairlead_journal::Stored {
-        position: fairlead_journal::Position(8),
-        stream: fairlead_journal::StreamId(1),
-        kind: fairlead_journal::Kind(200),
-        live: false,
-        payload: b"",
-    };
-    let described = describer.describe(&record);
-    assert_eq!((described.kind, described.queue), ("unknown", None));
-    assert_eq!(described.details, [("number", Detail::Number(200))]);
+    let stopped = Stopped::open(&disk.killed()).unwrap();
+    stopped.checkpoint(|stream, part| describer.learn(stream, &part)).unwrap();
+    let stream = fairlead_journal::StreamId(number(&of("queue declared", "")[0], "number").unwrap());
+    let (position, kind) = (fairlead_journal::Position(8), fairlead_journal::Kind(200));
+    let foreign = fairlead_journal::Stored { position, stream, kind, live: false, payload: b"" };
+    let described = describer.describe(&foreign);
+    assert_eq!(described.queue, Some(("/".into(), "kept".into())), "its declaration was not read");
+    assert_eq!((described.kind, number(&described, "number")), ("unknown", Some(200)));
 }
 
 #[test]
