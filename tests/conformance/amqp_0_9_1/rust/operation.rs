@@ -7,6 +7,8 @@ use lapin::options::QueuePurgeOptions;
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ErrorKind, Event};
 use rustix::process::Signal;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 
 use crate::steps::{
     assert_refused, bodies, connect, consume, declare_queue, delivery, depth, publish, send, short, soon,
@@ -79,6 +81,35 @@ async fn publishers_are_blocked_for_the_disk_and_others_go_on() {
     // What was begun waits in its socket; a connection that does not publish is served.
     consume(&consuming, &queue, true, FieldTable::default()).await;
     assert_eq!(depth(&consuming, &queue).await, 0);
+}
+
+/// A value of `/metrics`.
+fn metric(broker: &Broker, name: &str) -> u64 {
+    let address = broker.http_url().unwrap().replace("http://", "");
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: broker\r\nConnection: close\r\n\r\n").unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    let line = page.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    line.trim().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_without_confirms_waits_for_the_disk_and_loses_nothing() {
+    const MESSAGES: u32 = 16;
+    let configuration = "journal: {pending: 1 MiB}\ntopology: {queues: [{name: backlog}]}\n";
+    let broker = Broker::start_with(configuration).expect("a broker");
+    let (_publisher, publishing) = channel(&broker).await;
+    let (_other, other) = channel(&broker).await;
+    // Each is more than may wait.
+    let body = vec![7; 3 << 20];
+    for _ in 0..MESSAGES {
+        let persistent = BasicProperties::default().with_delivery_mode(2);
+        publish(&publishing, "", "backlog", &body, persistent).await;
+    }
+    wait_depth(&other, &short("backlog"), MESSAGES).await;
+    assert!(metric(&broker, "fairlead_journal_waits_total") > 0);
+    assert_eq!(metric(&broker, "fairlead_disk_alarms_total"), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
