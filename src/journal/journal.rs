@@ -259,8 +259,12 @@ impl Journal {
     /// # Errors
     /// When the disk fails, the record is damaged, or the position is none of a record. Only this read has failed.
     pub fn read(&self, position: Position) -> Result<Bytes, ReadError> {
-        self.find_and_read(position).inspect_err(|_| {
-            self.shared.read_errors.fetch_add(1, Ordering::Relaxed);
+        self.find_and_read(position).inspect_err(|error| match error {
+            ReadError::Io { .. } | ReadError::Corrupt { .. } => {
+                self.shared.read_errors.fetch_add(1, Ordering::Relaxed);
+            }
+            // It was released meanwhile, or its copy was.
+            ReadError::NotFound(_) => {}
         })
     }
 

@@ -183,6 +183,11 @@ fn a_full_disk_confirms_nothing_loses_nothing_and_goes_on_when_there_is_room() {
     let mut again = open(&disk.crash(7), options());
     let mut client = Client::new(&again.broker);
     assert_eq!(client.counts("q").0, published - 5);
+    let journal = again.broker.journal().unwrap();
+    assert!(journal.recovery_records >= published && journal.durable_position > 0, "{journal:?}");
+    assert_eq!(journal.live_records, published - 5);
+    let (fewer, syncs) = (journal.sync_seconds.below[0].1, journal.sync_seconds.count);
+    assert!(fewer <= syncs && syncs == journal.syncs, "{journal:?}");
     client.consume("q", acknowledging(None));
     let numbers: Vec<u64> = receive_all(&again, &mut client)
         .iter()

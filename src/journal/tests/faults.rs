@@ -268,6 +268,7 @@ fn a_failed_read_fails_only_itself() {
     opened.journal.append(item(1), &[]).expect("appends go on");
     assert!(matches!(opened.journal.read(Position(1 << 40)), Err(ReadError::NotFound(_))));
     assert!(matches!(opened.journal.read(Position(position.0 + 8)), Err(ReadError::Corrupt { .. })));
+    assert_eq!(opened.journal.statistics().read_errors, 2, "what is not there is no fault of the disk");
 }
 
 #[test]
