@@ -48,9 +48,28 @@ def test_every_metric_has_a_type_and_a_help():
     text = ask("/metrics").text
     names = {re.match(r"[a-z0-9_]+", line)[0] for line in text.splitlines() if line and not line.startswith("#")}
     assert len(names) > 40
+    histograms = set(re.findall("^# TYPE ([a-z0-9_]+) histogram$", text, re.M))
+    assert "fairlead_journal_sync_seconds" in histograms
     for name in names:
-        assert f"# HELP {name} " in text and re.search(f"^# TYPE {name} (counter|gauge)$", text, re.M), name
+        # The series of a histogram have its type and help together.
+        if (family := re.sub("_(bucket|sum|count)$", "", name)) in histograms:
+            name = family
+        assert f"# HELP {name} " in text and re.search(f"^# TYPE {name} (counter|gauge|histogram)$", text, re.M), name
         assert name.startswith("fairlead_")
+
+
+def test_what_is_confirmed_was_written_and_synced(connection, names):
+    queue, channel = names.queue(), confirming(connection)
+    channel.queue_declare(queue, durable=True)
+    before = metrics()
+    channel.basic_publish("", queue, b"x" * 1000, spec.BasicProperties(delivery_mode=2))
+    after = metrics()
+    channel.queue_delete(queue)
+    assert after["fairlead_journal_written_bytes_total"] >= before["fairlead_journal_written_bytes_total"] + 1000
+    for name in ("syncs_total", "sync_seconds_count", "batch_bytes_count", 'sync_seconds_bucket{le="+Inf"}'):
+        assert after[f"fairlead_journal_{name}"] > before[f"fairlead_journal_{name}"], name
+    assert after["fairlead_journal_durable_position_bytes"] > before["fairlead_journal_durable_position_bytes"]
+    assert after["fairlead_disk_free_bytes"] > 0
 
 
 def test_counters_follow_what_clients_do(connection, names):
@@ -117,6 +136,7 @@ def test_overview_sums_up(channel, queue):
     assert overview["product_name"] == "Fairlead"
     assert overview["queue_totals"]["messages"] >= 1 and overview["object_totals"]["queues"] >= 1
     assert overview["message_stats"]["publish"] >= 1 and overview["mem_alarm"] is False
+    assert overview["disk_free"] > 0 and overview["disk_free_limit"] > 0 and overview["disk_free_alarm"] in (True, False)
     for name in ("product_version", "rabbitmq_version", "management_version", "node"):
         assert re.match(r"\d+\.\d+\.\d+$|fairlead@.", overview[name]), name
 
