@@ -21,7 +21,8 @@ fn every_record_is_told_in_words_with_its_queue() {
     let settings = Settings { authentication, ..Settings::default() };
     let options = Options { keep_free: 0, low_below: 0, segment_size: 8 << 20, ..Options::default() };
     let fatal = Box::new(|error: &fairlead_journal::Error| panic!("{error}"));
-    let storage = Storage { backend: Arc::new(disk.clone()), options, fatal };
+    let storage =
+        Storage { backend: Arc::new(disk.clone()), options, clock: crate::Clock::from_machine(), fatal };
     let mut opened = Broker::open(settings, HeadReaders { amqp_0_9_1: &Pairs }, storage).unwrap();
     let mut client = Client::new(&opened.broker);
     let durable = || Some(Box::new(QueueSettings { durable: true, ..QueueSettings::default() }));

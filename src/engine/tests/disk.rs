@@ -26,7 +26,8 @@ fn open(disk: &Disk, options: Options) -> Opened {
     let authentication = Authentication { disabled: true, ..Authentication::default() };
     let settings = Settings { authentication, journal_pending: 50 << 10, ..Settings::default() };
     let fatal = Box::new(|error: &fairlead_journal::Error| panic!("{error}"));
-    let storage = Storage { backend: Arc::new(disk.clone()), options, fatal };
+    let storage =
+        Storage { backend: Arc::new(disk.clone()), options, clock: crate::Clock::from_machine(), fatal };
     Broker::open(settings, HeadReaders { amqp_0_9_1: &Pairs }, storage).unwrap()
 }
 

@@ -14,7 +14,8 @@ fn broker_on(backend: Arc<Disk>) -> (Arc<Broker>, Writer) {
     let settings = Settings { authentication, ..Settings::default() };
     let options = Options { segment_size: 8 << 20, keep_free: 0, low_below: 0, ..Options::default() };
     let fatal = Box::new(|error: &fairlead_journal::Error| panic!("{error}"));
-    let storage = Storage { backend, options, fatal };
+    let clock = crate::Clock::from_machine();
+    let storage = Storage { backend, options, clock, fatal };
     let Opened { broker, writer, .. } =
         Broker::open(settings, HeadReaders { amqp_0_9_1: &Pairs }, storage).unwrap();
     (broker, writer)

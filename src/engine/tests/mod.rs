@@ -3,9 +3,9 @@
 mod consuming;
 mod dead_letters;
 mod declaring;
-mod durable;
 mod describing;
 mod disk;
+mod durable;
 mod memory;
 mod publishing;
 mod settings;
