@@ -76,7 +76,7 @@ pub struct Broker {
 /// Arguments of all measurements.
 #[derive(Args, Debug)]
 pub struct Common {
-    /// A scenario's name, or the beginning of several [default: all but large-message]
+    /// A scenario's name, or the beginning of several [default: all but those that `list` calls "only when named"]
     #[arg(long, value_name = "NAME")]
     pub scenario: Vec<String>,
     /// Write all figures to this file as JSON

@@ -68,6 +68,14 @@ pub enum Error {
         /// How long.
         seconds: f64,
     },
+    /// It takes longer than anybody wants to wait.
+    #[error("{target}: not done in {seconds} s")]
+    TooLong {
+        /// Which broker.
+        target: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// A message came back changed.
     #[error("{target}: a message came back changed: {fault}")]
     Changed {

@@ -11,6 +11,8 @@
 mod cli;
 mod error;
 mod flow;
+mod folder;
+mod http;
 mod machine;
 mod measure;
 mod program;
@@ -56,7 +58,7 @@ fn main() -> ExitCode {
 
 fn list() {
     for scenario in scenario::ALL {
-        println!("{:<17} {}", scenario.name, scenario.summary);
+        println!("{:<20} {}", scenario.name, scenario.summary);
     }
 }
 

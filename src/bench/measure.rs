@@ -13,6 +13,8 @@ pub enum Metric {
     MessagesPerSecond,
     /// Megabytes (10^6) of bodies received in a second.
     MegabytesPerSecond,
+    /// Megabytes (10^6) of bodies stored and confirmed in a second.
+    StoredMegabytesPerSecond,
     /// Half of the messages took no longer, in microseconds.
     LatencyP50,
     /// 99 % took no longer, in microseconds.
@@ -21,6 +23,16 @@ pub enum Metric {
     LatencyP999,
     /// The slowest, in microseconds.
     LatencyMax,
+    /// Syncs that the broker made in a second, by its own count.
+    SyncsPerSecond,
+    /// Flushes of the disk in a second, by the kernel's count: those of everybody who uses it.
+    DiskFlushesPerSecond,
+    /// Megabytes (10^6) that the broker's process wrote to disks in a second, by the kernel's count.
+    DiskMegabytesPerSecond,
+    /// Messages in a second that the disk alone allows: the same bytes and as many syncs by a plain loop.
+    DiskLimit,
+    /// The broker's rate as a share of that.
+    DiskLimitShare,
     /// Messages that a pause of the generator disturbed, as a share of those measured; the latencies are without them.
     DisturbedShare,
     /// What the slowest consumer received, as a share of the fastest's.
@@ -29,10 +41,38 @@ pub enum Metric {
     BytesEach,
     /// Peak memory above what was resident before, as a multiple of one body.
     BodyCopies,
-    /// From the start of the program until it was ready, in milliseconds.
+    /// From the start of the program until it was ready, in milliseconds; with a warm page cache.
     StartMilliseconds,
     /// CPU time that it took for that, in milliseconds.
     StartCpuMilliseconds,
+    /// From the start of the program until its health was ready, in milliseconds.
+    HealthMilliseconds,
+    /// Bytes that it read until then, from the page cache or the disk.
+    StartBytesRead,
+    /// The peak of its resident memory until then, in bytes.
+    StartPeakResident,
+    /// Its resident memory then, in bytes.
+    StartResident,
+    /// From the start to ready with nothing in the page cache, in milliseconds.
+    ColdStartMilliseconds,
+    /// The same until its health was ready.
+    ColdHealthMilliseconds,
+    /// Bytes that it read from the disk until then.
+    ColdDiskBytesRead,
+    /// Messages stored and confirmed in a second while a backlog grew.
+    FillRate,
+    /// The peak of resident memory meanwhile, in bytes.
+    BacklogPeakResident,
+    /// Messages of a backlog consumed and acknowledged in a second.
+    DrainRate,
+    /// Messages published, confirmed, consumed and acknowledged in a second through an empty queue.
+    EmptyQueueRate,
+    /// The first as a share of the second.
+    DrainShare,
+    /// The most that the data folder took on the disk, in bytes.
+    DiskPeak,
+    /// What it took at the end, in bytes.
+    DiskUsed,
     /// CPU seconds of the broker for a million messages.
     BrokerCpuPerMillion,
     /// CPU time of the broker by time passed.
@@ -51,16 +91,36 @@ impl Metric {
         match self {
             Self::MessagesPerSecond => "messages_per_second",
             Self::MegabytesPerSecond => "megabytes_per_second",
+            Self::StoredMegabytesPerSecond => "stored_megabytes_per_second",
             Self::LatencyP50 => "latency_p50_microseconds",
             Self::LatencyP99 => "latency_p99_microseconds",
             Self::LatencyP999 => "latency_p999_microseconds",
             Self::LatencyMax => "latency_max_microseconds",
+            Self::SyncsPerSecond => "syncs_per_second",
+            Self::DiskFlushesPerSecond => "disk_flushes_per_second",
+            Self::DiskMegabytesPerSecond => "disk_megabytes_per_second",
+            Self::DiskLimit => "disk_limit_messages_per_second",
+            Self::DiskLimitShare => "share_of_disk_limit",
             Self::DisturbedShare => "generator_disturbed_share",
             Self::SlowestShare => "slowest_share_of_fastest",
             Self::BytesEach => "bytes_each",
             Self::BodyCopies => "peak_in_bodies",
             Self::StartMilliseconds => "start_milliseconds",
             Self::StartCpuMilliseconds => "start_cpu_milliseconds",
+            Self::HealthMilliseconds => "start_to_health_ready_milliseconds",
+            Self::StartBytesRead => "start_bytes_read",
+            Self::StartPeakResident => "start_peak_resident_bytes",
+            Self::StartResident => "start_resident_bytes",
+            Self::ColdStartMilliseconds => "cold_start_milliseconds",
+            Self::ColdHealthMilliseconds => "cold_start_to_health_ready_milliseconds",
+            Self::ColdDiskBytesRead => "cold_start_disk_bytes_read",
+            Self::FillRate => "stored_per_second",
+            Self::BacklogPeakResident => "backlog_peak_resident_bytes",
+            Self::DrainRate => "drained_per_second",
+            Self::EmptyQueueRate => "through_empty_queue_per_second",
+            Self::DrainShare => "drain_share_of_empty_queue",
+            Self::DiskPeak => "data_folder_peak_bytes",
+            Self::DiskUsed => "data_folder_bytes",
             Self::BrokerCpuPerMillion => "broker_cpu_seconds_per_million",
             Self::BrokerCpuShare => "broker_cpu_share",
             Self::GeneratorCpuShare => "generator_cpu_share",
@@ -72,8 +132,22 @@ impl Metric {
     /// Whether more is better; `None` where neither is.
     pub fn more_is_better(self) -> Option<bool> {
         match self {
-            Self::MessagesPerSecond | Self::MegabytesPerSecond | Self::SlowestShare => Some(true),
-            Self::BrokerCpuShare | Self::GeneratorCpuShare | Self::DisturbedShare => None,
+            Self::MessagesPerSecond
+            | Self::MegabytesPerSecond
+            | Self::StoredMegabytesPerSecond
+            | Self::SlowestShare
+            | Self::DiskLimitShare
+            | Self::FillRate
+            | Self::DrainRate
+            | Self::EmptyQueueRate
+            | Self::DrainShare => Some(true),
+            Self::BrokerCpuShare
+            | Self::GeneratorCpuShare
+            | Self::DisturbedShare
+            | Self::SyncsPerSecond
+            | Self::DiskFlushesPerSecond
+            | Self::DiskMegabytesPerSecond
+            | Self::DiskLimit => None,
             Self::LatencyP50
             | Self::LatencyP99
             | Self::LatencyP999
@@ -82,6 +156,16 @@ impl Metric {
             | Self::BodyCopies
             | Self::StartMilliseconds
             | Self::StartCpuMilliseconds
+            | Self::HealthMilliseconds
+            | Self::StartBytesRead
+            | Self::StartPeakResident
+            | Self::StartResident
+            | Self::ColdStartMilliseconds
+            | Self::ColdHealthMilliseconds
+            | Self::ColdDiskBytesRead
+            | Self::BacklogPeakResident
+            | Self::DiskPeak
+            | Self::DiskUsed
             | Self::BrokerCpuPerMillion
             | Self::Resident
             | Self::PeakResident => Some(false),
@@ -214,16 +298,36 @@ mod tests {
         let all = [
             Metric::MessagesPerSecond,
             Metric::MegabytesPerSecond,
+            Metric::StoredMegabytesPerSecond,
             Metric::LatencyP50,
             Metric::LatencyP99,
             Metric::LatencyP999,
             Metric::LatencyMax,
+            Metric::SyncsPerSecond,
+            Metric::DiskFlushesPerSecond,
+            Metric::DiskMegabytesPerSecond,
+            Metric::DiskLimit,
+            Metric::DiskLimitShare,
             Metric::DisturbedShare,
             Metric::SlowestShare,
             Metric::BytesEach,
             Metric::BodyCopies,
             Metric::StartMilliseconds,
             Metric::StartCpuMilliseconds,
+            Metric::HealthMilliseconds,
+            Metric::StartBytesRead,
+            Metric::StartPeakResident,
+            Metric::StartResident,
+            Metric::ColdStartMilliseconds,
+            Metric::ColdHealthMilliseconds,
+            Metric::ColdDiskBytesRead,
+            Metric::FillRate,
+            Metric::BacklogPeakResident,
+            Metric::DrainRate,
+            Metric::EmptyQueueRate,
+            Metric::DrainShare,
+            Metric::DiskPeak,
+            Metric::DiskUsed,
             Metric::BrokerCpuPerMillion,
             Metric::BrokerCpuShare,
             Metric::GeneratorCpuShare,

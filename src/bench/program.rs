@@ -4,13 +4,13 @@ use crate::error::Error;
 use crate::machine::process::Process;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-/// How long a program may take from its start to its ready line, and from the signal to its end.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a program may take from its start to its ready line, and from the signal to its end: a broker may have
+/// gigabytes to read first.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How many of its last lines are shown when a program fails.
 const LINES_SHOWN: usize = 20;
@@ -24,19 +24,20 @@ pub struct Program {
     lines: Vec<String>,
     /// From just before the start to the ready line.
     pub start_time: Duration,
-    /// Its data, removed when it has ended.
-    data: Option<PathBuf>,
+    /// Just before the start.
+    pub started: Instant,
 }
 
 impl Program {
-    /// Starts `command` and waits until a line of its output contains `ready`. `data` is removed at the end.
-    pub fn start(mut command: Command, ready: &str, data: Option<PathBuf>) -> Result<Self, Error> {
+    /// Starts `command` and waits until a line of its output contains `ready`.
+    pub fn start(mut command: Command, ready: &str) -> Result<Self, Error> {
         let name = command.get_program().to_string_lossy().into_owned();
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let before = Instant::now();
         let mut child = command.spawn().map_err(Error::system(format!("start {name}")))?;
         let lines = forward_lines(&mut child);
-        let mut program = Self { child, name, lines: Vec::new(), start_time: Duration::ZERO, data };
+        let mut program =
+            Self { child, name, lines: Vec::new(), start_time: Duration::ZERO, started: before };
         program.await_ready(&lines, ready, before)?;
         Ok(program)
     }
@@ -90,6 +91,12 @@ impl Program {
         Process::new(self.child.id().cast_signed())
     }
 
+    /// Ends it at once, by SIGKILL, and waits until it has ended.
+    pub fn kill(&mut self) -> Result<(), Error> {
+        self.child.kill().map_err(Error::system(format!("kill {}", self.name)))?;
+        self.child.wait().map(drop).map_err(Error::system(format!("wait for {}", self.name)))
+    }
+
     fn stop(&mut self) {
         if matches!(self.child.try_wait(), Ok(Some(_))) {
             return;
@@ -112,9 +119,6 @@ impl Program {
 impl Drop for Program {
     fn drop(&mut self) {
         self.stop();
-        if let Some(data) = &self.data {
-            let _ = std::fs::remove_dir_all(data);
-        }
     }
 }
 
@@ -151,7 +155,7 @@ mod tests {
     fn a_program_is_ready_by_its_line_and_ended_by_drop() {
         // Of one output the lines stay in order; those of two may change places.
         let script = "echo port 1234 here >&2; echo ready >&2; exec sleep 100";
-        let program = Program::start(shell(script), "ready", None).unwrap();
+        let program = Program::start(shell(script), "ready").unwrap();
         assert_eq!(program.number_after("port").unwrap(), 1234);
         assert!(program.number_after("no such prefix").is_err());
         let process = program.process();
@@ -161,8 +165,16 @@ mod tests {
     }
 
     #[test]
+    fn a_killed_program_has_no_time_to_tidy_up() {
+        let mut program =
+            Program::start(shell("trap '' TERM; echo ready; while :; do sleep 1; done"), "ready").unwrap();
+        program.kill().unwrap();
+        assert!(program.process().memory().is_err());
+    }
+
+    #[test]
     fn a_program_that_ends_early_is_an_error_with_its_output() {
-        let error = Program::start(shell("echo broken >&2; exit 3"), "ready", None).unwrap_err();
+        let error = Program::start(shell("echo broken >&2; exit 3"), "ready").unwrap_err();
         assert!(error.to_string().contains("broken"), "{error}");
     }
 }

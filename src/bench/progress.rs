@@ -1,10 +1,14 @@
-//! Where the measurements stand: a bar on a terminal, a line for each result elsewhere.
+//! Where the measurements stand: a bar on a terminal; elsewhere a line for each result, and one each ten seconds.
 
 use std::cell::RefCell;
 use std::io::{IsTerminal, Write, stderr};
+use std::time::{Duration, Instant};
 
 /// Cells of the bar.
 const WIDTH: usize = 20;
+
+/// Where there is no terminal, what goes on is told so often.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// The display. It writes to standard error; the results go to standard output.
 #[derive(Debug)]
@@ -18,6 +22,8 @@ struct State {
     done: usize,
     total: usize,
     step: String,
+    /// When something was told last.
+    told: Instant,
 }
 
 impl Progress {
@@ -25,7 +31,7 @@ impl Progress {
     pub fn new(total: usize) -> Self {
         Self {
             terminal: stderr().is_terminal(),
-            state: RefCell::new(State { done: 0, total, step: String::new() }),
+            state: RefCell::new(State { done: 0, total, step: String::new(), told: Instant::now() }),
         }
     }
 
@@ -43,6 +49,9 @@ impl Progress {
             // Erase the line, and stay on it. A display that cannot be written to is no reason to stop.
             let _ = write!(stderr(), "\r\x1b[K{bar} {} {detail}", state.step);
             let _ = stderr().flush();
+        } else if self.state.borrow().told.elapsed() >= TOLD_EVERY && !detail.is_empty() {
+            let line = format!("{}: {detail}", self.state.borrow().step);
+            self.say(&line);
         }
     }
 
@@ -53,6 +62,7 @@ impl Progress {
 
     /// Says something that stays.
     pub fn say(&self, line: &str) {
+        self.state.borrow_mut().told = Instant::now();
         let erase = if self.terminal { "\r\x1b[K" } else { "" };
         let _ = writeln!(stderr(), "{erase}{line}");
     }

@@ -113,18 +113,18 @@ impl Runner<'_> {
         progress: &Progress,
         name: &mut String,
     ) -> Result<Sample, Error> {
-        let fresh;
+        let mut fresh;
         let startable = matches!(self.sources[source], Source::Binary(_));
         let target = if startable && scenario.wants_fresh() {
             let core = self.core.filter(|_| scenario.pinned());
             let configuration = scenario.configuration(self.settings);
             fresh = self.sources[source].open(core, configuration.as_deref()).await?;
-            &fresh
+            &mut fresh
         } else {
             if opened[source].is_none() {
                 opened[source] = Some(self.sources[source].open(self.core, None).await?);
             }
-            opened[source].as_ref().ok_or_else(|| Error::Usage("no target".to_owned()))?
+            opened[source].as_mut().ok_or_else(|| Error::Usage("no target".to_owned()))?
         };
         target.name.clone_into(name);
         scenario.run(target, self.settings, &|detail| progress.detail(detail)).await
@@ -136,5 +136,5 @@ fn say(row: &Row, progress: &Progress) {
         Ok(rounds) => value::main(row.scenario, &rounds.median),
         Err(error) => format!("failed: {error}"),
     };
-    progress.say(&format!("{:<17} {:<20} {result}", row.scenario.name, row.target));
+    progress.say(&format!("{:<20} {:<20} {result}", row.scenario.name, row.target));
 }

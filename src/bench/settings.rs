@@ -15,7 +15,7 @@ pub struct Settings {
     /// How often each scenario is run against each target; the medians count
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub rounds: u32,
-    /// Consume with acknowledgements instead of without
+    /// Consume with acknowledgements instead of without; in persistent-*, where nobody consumes otherwise, empty the queues
     #[arg(long)]
     pub ack: bool,
     /// With --ack: deliveries that a consumer may have unacknowledged; it acknowledges each quarter
@@ -36,9 +36,25 @@ pub struct Settings {
     /// Messages in queued-messages; backlog stores half as many
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(10..=100_000_000))]
     pub messages: u32,
-    /// Bytes of the message in large-message and large-message-10
+    /// Bytes of the message in large-message, large-message-10 and large-restart
     #[arg(long, default_value_t = 1 << 30, value_parser = clap::value_parser!(u64).range(1..=1 << 33))]
     pub large_size: u64,
+    /// Messages that are stored in restart
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub restart_messages: u64,
+    /// Bytes of each of them
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(8..=65_536))]
+    pub restart_size: u32,
+    /// Restart a second time, with nothing in the page cache: that of the whole machine is emptied where that is
+    /// permitted, else the data folder's files are taken out of it
+    #[arg(long)]
+    pub cold: bool,
+    /// Bytes of the messages that pass an unacknowledged one in unacked-pin
+    #[arg(long, default_value_t = 2 << 30, value_parser = clap::value_parser!(u64).range(1 << 20..=1 << 40))]
+    pub pin_bytes: u64,
+    /// Seconds that restart, large-restart and unacked-pin may take in all
+    #[arg(long, default_value = "900", value_parser = seconds, value_name = "SECONDS")]
+    pub at_most: Duration,
 }
 
 impl Settings {

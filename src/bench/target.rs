@@ -1,6 +1,7 @@
 //! What is measured: a broker at a URL, a fresh Fairlead from its binary, or the relay.
 
 use crate::error::Error;
+use crate::folder::Folder;
 use crate::machine::listener::process_of;
 use crate::machine::pin::{Pinned, started_on};
 use crate::machine::process::Process;
@@ -9,6 +10,7 @@ use fairlead_client::{Address, Connection, Options};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 /// Where a target comes from, and so which scenarios it can run.
 #[derive(Clone, Debug)]
@@ -53,9 +55,42 @@ pub struct Target {
     pub address: Address,
     /// The process that listens there, if it is on this machine and may be looked at.
     pub process: Option<Process>,
-    // In this order: the core is given back before the program ends.
+    /// The port of its metrics and health, if it was started here and has one.
+    pub http: Option<u16>,
+    // In this order: the core is given back before the program ends, and that before its folder goes.
     _pinned: Option<Pinned>,
     program: Option<Program>,
+    launch: Option<Launch>,
+}
+
+/// How a Fairlead was started, and so can be again.
+#[derive(Debug)]
+struct Launch {
+    binary: FairleadBinary,
+    core: Option<usize>,
+    /// It has a configuration of its own in its folder.
+    configured: bool,
+    folder: Folder,
+}
+
+impl Launch {
+    fn start(&self) -> Result<Program, Error> {
+        let mut command = Command::new(&self.binary.path);
+        command.args(["--amqp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data-dir"]).arg(self.data());
+        if self.configured {
+            command.arg("--config").arg(self.configuration());
+        }
+        command.args(&self.binary.arguments);
+        on_core(self.core, || Program::start(command, "Broker running"))
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn configuration(&self) -> PathBuf {
+        self.folder.path().join("broker.yaml")
+    }
 }
 
 impl Target {
@@ -66,7 +101,15 @@ impl Target {
             (Some(process), Some(core)) => Some(Pinned::new(process, core)?),
             _ => None,
         };
-        Ok(Self { name: address.to_string(), address, process, _pinned: pinned, program: None })
+        Ok(Self {
+            name: address.to_string(),
+            address,
+            process,
+            http: None,
+            _pinned: pinned,
+            program: None,
+            launch: None,
+        })
     }
 
     /// A fresh Fairlead on free ports, with a data folder that goes with it.
@@ -75,9 +118,31 @@ impl Target {
         core: Option<usize>,
         configuration: Option<&str>,
     ) -> Result<Self, Error> {
-        let program = start_fairlead(binary, core, configuration)?;
-        let port = program.number_after("Listening on TCP/TCP6 port")?;
-        Ok(Self::started("fairlead", port, program))
+        let launch = Launch {
+            binary: binary.clone(),
+            core,
+            configured: configuration.is_some(),
+            folder: Folder::new()?,
+        };
+        if let Some(configuration) = configuration {
+            let path = launch.configuration();
+            std::fs::write(&path, configuration).map_err(|source| Error::File { path, source })?;
+        }
+        let program = launch.start()?;
+        let mut target = Self::started("fairlead", 0, &program);
+        target.launch = Some(launch);
+        target.runs(program)?;
+        Ok(target)
+    }
+
+    /// Takes over a Fairlead that has just been started.
+    fn runs(&mut self, program: Program) -> Result<(), Error> {
+        self.address.port = program.number_after("Listening on TCP/TCP6 port")?;
+        // An argument may have given it another address, or none.
+        self.http = program.number_after("HTTP listening on 127.0.0.1:").ok();
+        self.process = Some(program.process());
+        self.program = Some(program);
+        Ok(())
     }
 
     /// The relay, in a process of its own.
@@ -85,12 +150,13 @@ impl Target {
         let myself = std::env::current_exe().map_err(Error::system("find this program"))?;
         let mut command = Command::new(myself);
         command.arg("relay");
-        let program = on_core(core, || Program::start(command, "relay ready", None))?;
-        let port = program.number_after("listening on port")?;
-        Ok(Self::started("relay", port, program))
+        let program = on_core(core, || Program::start(command, "relay ready"))?;
+        let mut target = Self::started("relay", program.number_after("listening on port")?, &program);
+        target.program = Some(program);
+        Ok(target)
     }
 
-    fn started(name: &str, port: u16, program: Program) -> Self {
+    fn started(name: &str, port: u16, program: &Program) -> Self {
         let address = Address {
             host: Ipv4Addr::LOCALHOST.to_string(),
             port,
@@ -99,7 +165,46 @@ impl Target {
             vhost: "/".to_owned(),
         };
         let process = Some(program.process());
-        Self { name: name.to_owned(), address, process, _pinned: None, program: Some(program) }
+        Self {
+            name: name.to_owned(),
+            address,
+            process,
+            http: None,
+            _pinned: None,
+            program: None,
+            launch: None,
+        }
+    }
+
+    /// The folder of a Fairlead that was started here; what it keeps is in it.
+    pub fn folder(&self) -> Option<&Path> {
+        self.launch.as_ref().map(|launch| launch.folder.path())
+    }
+
+    /// The data folder of a Fairlead that was started here.
+    pub fn data(&self) -> Result<PathBuf, Error> {
+        self.launch.as_ref().map(Launch::data).ok_or_else(not_ours)
+    }
+
+    /// Ends a Fairlead that was started here, by SIGKILL. Nothing can be asked of it until it is started again.
+    pub fn kill(&mut self) -> Result<(), Error> {
+        self.program.as_mut().ok_or_else(not_ours)?.kill()
+    }
+
+    /// Starts a Fairlead that was killed again, on what it has kept.
+    pub fn start_again(&mut self) -> Result<(), Error> {
+        let program = self.launch.as_ref().ok_or_else(not_ours)?.start()?;
+        self.runs(program)
+    }
+
+    /// The moment just before it was started, if it was started here.
+    pub fn started_at(&self) -> Option<Instant> {
+        self.program.as_ref().map(|program| program.started)
+    }
+
+    /// Whether it says that it is a Fairlead.
+    pub fn is_fairlead(&self) -> bool {
+        self.name.to_ascii_lowercase().starts_with("fairlead")
     }
 
     /// Takes the broker's product for its name.
@@ -156,36 +261,9 @@ fn on_core<T>(core: Option<usize>, start: impl FnOnce() -> Result<T, Error>) -> 
     }
 }
 
-fn start_fairlead(
-    binary: &FairleadBinary,
-    core: Option<usize>,
-    configuration: Option<&str>,
-) -> Result<Program, Error> {
-    let folder = new_folder()?;
-    let mut command = Command::new(&binary.path);
-    command.args(["--amqp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data-dir"]).arg(folder.join("data"));
-    if let Some(configuration) = configuration {
-        let path = folder.join("broker.yaml");
-        std::fs::write(&path, configuration).map_err(|source| Error::File { path: path.clone(), source })?;
-        command.arg("--config").arg(path);
-    }
-    command.args(&binary.arguments);
-    on_core(core, || Program::start(command, "Broker running", Some(folder)))
-}
-
-/// A new folder beside other temporary files.
-fn new_folder() -> Result<PathBuf, Error> {
-    let parent = std::env::temp_dir();
-    for number in 0..10_000 {
-        let path = parent.join(format!("fairlead-bench-{}-{number}", std::process::id()));
-        match create(&path) {
-            Err(Error::File { source, .. }) if source.kind() == std::io::ErrorKind::AlreadyExists => {}
-            result => return result.map(|()| path),
-        }
-    }
-    Err(Error::Usage(format!("{} is full of left-over folders", parent.display())))
-}
-
-fn create(path: &Path) -> Result<(), Error> {
-    std::fs::create_dir(path).map_err(|source| Error::File { path: path.to_owned(), source })
+fn not_ours() -> Error {
+    Error::Usage(
+        "only a Fairlead that is started for the measurement (--binary) can be killed and started again"
+            .to_owned(),
+    )
 }

@@ -46,7 +46,7 @@ pub async fn consume(
 
 /// What is to be acknowledged next.
 #[derive(Debug)]
-struct Tags {
+pub(super) struct Tags {
     every: Option<u64>,
     /// The delivery that is coming in.
     coming: u64,
@@ -56,7 +56,7 @@ struct Tags {
 }
 
 impl Tags {
-    fn new(acknowledge: Acknowledge) -> Self {
+    pub(super) fn new(acknowledge: Acknowledge) -> Self {
         let every = match acknowledge {
             Acknowledge::Never => None,
             Acknowledge::Every(count) => Some(count),
@@ -66,7 +66,7 @@ impl Tags {
 
     /// Takes a method's payload: a delivery carries its tag. Without acknowledgements it is not looked at.
     #[inline]
-    fn see(&mut self, payload: &[u8]) -> Result<(), Error> {
+    pub(super) fn see(&mut self, payload: &[u8]) -> Result<(), Error> {
         if self.every.is_some()
             && let Method::BasicDeliver(deliver) = Method::decode(payload)?
         {
@@ -76,18 +76,24 @@ impl Tags {
     }
 
     #[inline]
-    fn complete(&mut self) {
+    pub(super) fn complete(&mut self) {
         self.complete = self.coming;
     }
 
     /// The tag up to which to acknowledge, if it is time.
-    fn due(&mut self) -> Option<u64> {
+    pub(super) fn due(&mut self) -> Option<u64> {
         let every = self.every?;
         if self.complete - self.acknowledged < every {
             return None;
         }
+        self.rest()
+    }
+
+    /// The tag up to which to acknowledge all that has come, if there is anything.
+    pub(super) fn rest(&mut self) -> Option<u64> {
+        let rest = self.complete > self.acknowledged;
         self.acknowledged = self.complete;
-        Some(self.complete)
+        rest.then_some(self.complete)
     }
 }
 

@@ -9,10 +9,14 @@
 //! A lane is one publisher with its consumers. The window bounds the messages between them, so that a broker is
 //! measured while it moves messages and not while it stores a backlog.
 
+mod confirmed;
 mod consumer;
+mod drain;
 mod publisher;
 
+pub use confirmed::{ConfirmedPublisher, NUMBER_SIZE};
 pub use consumer::{Acknowledge, consume};
+pub use drain::drain;
 pub use publisher::{Batches, publish};
 
 use std::cell::Cell;
@@ -63,6 +67,11 @@ impl Lane {
         while self.on_their_way() > self.window.saturating_sub(count) {
             self.room.notified().await;
         }
+    }
+
+    /// How many more messages the window has room for now.
+    fn room(&self) -> u64 {
+        self.window.saturating_sub(self.on_their_way())
     }
 
     fn add_published(&self, count: u64) {

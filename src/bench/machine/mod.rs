@@ -1,8 +1,9 @@
 //! What Linux tells of processes, and where they may run.
 //!
-//! A port leads to the listening process (`listener`), that to its CPU time and memory (`process`) and to
+//! The disk below a folder is `disk`. A port leads to the listening process (`listener`), that to its CPU time and memory (`process`) and to
 //! the core it is bound to while it is measured (`pin`).
 
+pub mod disk;
 pub mod listener;
 pub mod pin;
 pub mod process;

@@ -6,19 +6,39 @@ use crate::scenario::Scenario;
 /// A figure with its unit.
 pub fn text(metric: Metric, value: f64) -> String {
     match metric {
-        Metric::MessagesPerSecond => format!("{}/s", count(value)),
-        Metric::MegabytesPerSecond => format!("{value:.0} MB/s"),
+        Metric::MessagesPerSecond
+        | Metric::DiskLimit
+        | Metric::FillRate
+        | Metric::DrainRate
+        | Metric::EmptyQueueRate
+        | Metric::SyncsPerSecond
+        | Metric::DiskFlushesPerSecond => format!("{}/s", count(value)),
+        Metric::MegabytesPerSecond | Metric::StoredMegabytesPerSecond | Metric::DiskMegabytesPerSecond => {
+            format!("{value:.0} MB/s")
+        }
         Metric::LatencyP50 | Metric::LatencyP99 | Metric::LatencyP999 | Metric::LatencyMax => {
             if value < 10_000.0 { format!("{value:.0} us") } else { format!("{:.1} ms", value / 1e3) }
         }
-        Metric::SlowestShare => format!("{value:.2}"),
+        Metric::SlowestShare | Metric::DiskLimitShare | Metric::DrainShare => format!("{value:.2}"),
         Metric::BytesEach => format!("{value:.0} B"),
         Metric::BodyCopies => format!("{value:.2} x"),
-        Metric::StartMilliseconds | Metric::StartCpuMilliseconds => format!("{value:.0} ms"),
+        Metric::StartMilliseconds
+        | Metric::StartCpuMilliseconds
+        | Metric::HealthMilliseconds
+        | Metric::ColdStartMilliseconds
+        | Metric::ColdHealthMilliseconds => format!("{value:.0} ms"),
         Metric::BrokerCpuPerMillion => format!("{value:.3} s"),
         Metric::DisturbedShare => format!("{:.1} %", value * 100.0),
         Metric::BrokerCpuShare | Metric::GeneratorCpuShare => format!("{:.0} %", value * 100.0),
-        Metric::Resident | Metric::PeakResident => format!("{:.1} MB", value / 1e6),
+        Metric::Resident
+        | Metric::PeakResident
+        | Metric::StartBytesRead
+        | Metric::StartResident
+        | Metric::StartPeakResident
+        | Metric::ColdDiskBytesRead
+        | Metric::BacklogPeakResident
+        | Metric::DiskPeak
+        | Metric::DiskUsed => format!("{:.1} MB", value / 1e6),
     }
 }
 

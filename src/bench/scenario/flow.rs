@@ -105,12 +105,12 @@ async fn declare(
     };
     match shape.routing {
         Routing::Pairs(count) => {
-            let queues = objects.queues(control, count, false).await?;
+            let queues = objects.queues(control, count).await?;
             let each = |queue: String| plan("", vec![queue.clone()], vec![queue], Progress::Sum);
             Ok(queues.into_iter().map(each).collect())
         }
         Routing::FanOut(count) => {
-            let queues = objects.queues(control, count, false).await?;
+            let queues = objects.queues(control, count).await?;
             let exchange = objects.exchange(control, "fanout").await?;
             for queue in &queues {
                 control.bind(1, queue, &exchange, "").await?;
@@ -118,12 +118,12 @@ async fn declare(
             Ok(vec![plan(&exchange, vec![String::new()], queues, Progress::Slowest)])
         }
         Routing::Shared(count) => {
-            let queues = objects.queues(control, 1, false).await?;
+            let queues = objects.queues(control, 1).await?;
             let consumers = queues.iter().cycle().take(count).cloned().collect();
             Ok(vec![plan("", queues, consumers, Progress::Sum)])
         }
         Routing::Topic(bindings) => {
-            let queues = objects.queues(control, TOPIC_QUEUES, false).await?;
+            let queues = objects.queues(control, TOPIC_QUEUES).await?;
             let exchange = objects.exchange(control, "topic").await?;
             for number in 0..bindings {
                 // The keys that are used lie ten apart: they too are spread over all queues.

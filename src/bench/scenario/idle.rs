@@ -51,10 +51,7 @@ pub async fn run(
                 report("declaring");
                 let count = settings.queues as usize;
                 let mut connection = target.connect(0).await?;
-                objects
-                    .queues(&mut connection, count, false)
-                    .await
-                    .map_err(|source| target.failed(source))?;
+                objects.queues(&mut connection, count).await.map_err(|source| target.failed(source))?;
                 tokio::time::sleep(SETTLE).await;
                 before.sample(count as u64, target)
             })

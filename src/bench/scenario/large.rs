@@ -20,7 +20,7 @@ pub async fn run(queues: usize, size: u64, target: &Target, report: Report<'_>) 
         report("setting up");
         let mut connection = target.connect(0).await?;
         let declared = async {
-            let names = objects.queues(&mut connection, queues, false).await?;
+            let names = objects.queues(&mut connection, queues).await?;
             let exchange = objects.exchange(&mut connection, "fanout").await?;
             for name in &names {
                 connection.bind(1, name, &exchange, "").await?;
@@ -31,7 +31,9 @@ pub async fn run(queues: usize, size: u64, target: &Target, report: Report<'_>) 
         let before = Baseline::take(target)?;
         let began = Instant::now();
         report("publishing");
-        send(&mut connection, &exchange, size).await.map_err(|source| target.failed(source))?;
+        let publish = basic::Publish { exchange: &exchange, ..basic::Publish::default() };
+        let sent = send(&mut connection, &publish, &BasicProperties::default(), size).await;
+        sent.map_err(|source| target.failed(source))?;
         for name in &names {
             await_message(&mut connection, name, target).await?;
         }
@@ -54,10 +56,14 @@ fn pattern(offset: u64) -> u8 {
     (offset ^ (offset >> 8) ^ (offset >> 16) ^ (offset >> 24)) as u8
 }
 
-async fn send(connection: &mut Connection, exchange: &str, size: u64) -> Result<(), fairlead_client::Error> {
-    let publish = basic::Publish { exchange, ..basic::Publish::default() };
-    let properties = BasicProperties::default();
-    let template = PublishTemplate::new(1, &publish, &properties, size as usize, connection.frame_max());
+/// Publishes a body of `size` bytes of the pattern.
+pub async fn send(
+    connection: &mut Connection,
+    publish: &basic::Publish<'_>,
+    properties: &BasicProperties<'_>,
+    size: u64,
+) -> Result<(), fairlead_client::Error> {
+    let template = PublishTemplate::new(1, publish, properties, size as usize, connection.frame_max());
     let mut out = Vec::new();
     template.encode_head(&mut out);
     let mut offset = 0;
@@ -88,7 +94,8 @@ async fn await_message(connection: &mut Connection, queue: &str, target: &Target
     Ok(())
 }
 
-async fn receive(queue: &str, size: u64, target: &Target) -> Result<(), Error> {
+/// Consumes one message and checks its body against the pattern.
+pub async fn receive(queue: &str, size: u64, target: &Target) -> Result<(), Error> {
     let mut connection = target.connect(0).await?;
     let consumer = Consumer { queue, tag: "bench", no_ack: true, exclusive: false };
     connection.consume(1, &consumer).await.map_err(|source| target.failed(source))?;

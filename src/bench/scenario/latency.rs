@@ -75,7 +75,7 @@ pub async fn run(target: &Target, settings: &Settings, report: Report<'_>) -> Re
         let mut publisher = target.connect(0).await?;
         let mut consumer = target.connect(0).await?;
         let queue = async {
-            let queue = objects.queues(&mut publisher, 1, false).await?.remove(0);
+            let queue = objects.queues(&mut publisher, 1).await?.remove(0);
             let started = Consumer { queue: &queue, tag: "bench", no_ack: true, exclusive: false };
             consumer.consume(1, &started).await?;
             Ok(queue)

@@ -1,7 +1,9 @@
 //! The queues and exchanges that a round declares, and their removal.
 
+use super::watch::interruptible;
 use crate::error::Error;
 use crate::target::Target;
+use fairlead_amqp_0_9_1::codec::TableWriter;
 use fairlead_client::{Connection, Exchange, Queue};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -36,14 +38,32 @@ impl Objects {
         &mut self,
         connection: &mut Connection,
         count: usize,
-        durable: bool,
     ) -> Result<Vec<String>, fairlead_client::Error> {
         let names = self.name_queues(count);
         for name in &names {
-            connection.declare_queue_no_wait(1, &Queue { name, durable, ..Queue::default() }).await?;
+            connection.declare_queue_no_wait(1, &Queue { name, ..Queue::default() }).await?;
         }
         if let Some(last) = names.last() {
             connection.inspect_queue(1, last).await?;
+        }
+        Ok(names)
+    }
+
+    /// Declares `count` durable queues, classic or quorum ones, and waits for each.
+    pub async fn durable_queues(
+        &mut self,
+        connection: &mut Connection,
+        count: usize,
+        quorum: bool,
+    ) -> Result<Vec<String>, fairlead_client::Error> {
+        let mut arguments = TableWriter::new();
+        if quorum {
+            arguments.put_str("x-queue-type", "quorum");
+        }
+        let names = self.name_queues(count);
+        for name in &names {
+            let queue = Queue { name, durable: true, arguments: arguments.as_table(), ..Queue::default() };
+            connection.declare_queue(1, &queue).await?;
         }
         Ok(names)
     }
@@ -90,10 +110,7 @@ pub async fn with_objects<T>(
     work: impl AsyncFnOnce(&mut Objects) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let mut objects = Objects::new();
-    let result = tokio::select! {
-        result = work(&mut objects) => result,
-        _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
-    };
+    let result = interruptible(work(&mut objects)).await;
     let removed = objects.remove(target).await;
     let value = result?;
     removed?;

@@ -26,7 +26,7 @@ pub async fn run(
     with_objects(target, async |objects| {
         report("setting up");
         let mut control = target.connect(0).await?;
-        let names = objects.queues(&mut control, 1, false).await.map_err(|source| target.failed(source))?;
+        let names = objects.queues(&mut control, 1).await.map_err(|source| target.failed(source))?;
         let mut publisher = target.connect(0).await?;
         let batches = Batches::new(&publisher, "", &names, body_size);
         let before = Baseline::take(target)?;
