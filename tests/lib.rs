@@ -6,4 +6,5 @@
 mod binary;
 mod broker;
 
+pub use binary::path as binary;
 pub use broker::{Broker, StartError};

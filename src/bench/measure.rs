@@ -27,7 +27,7 @@ pub enum Metric {
     SyncsPerSecond,
     /// Flushes of the disk in a second, by the kernel's count: those of everybody who uses it.
     DiskFlushesPerSecond,
-    /// Megabytes (10^6) that the broker's process wrote to disks in a second, by the kernel's count.
+    /// Megabytes (10^6) written to the disk in a second, by the kernel's count: those of everybody who uses it.
     DiskMegabytesPerSecond,
     /// Messages in a second that the disk alone allows: the same bytes and as many syncs by a plain loop.
     DiskLimit,

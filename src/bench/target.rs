@@ -181,6 +181,11 @@ impl Target {
         self.launch.as_ref().map(|launch| launch.folder.path())
     }
 
+    /// The core that a Fairlead that was started here is bound to, if it is to one.
+    pub fn core(&self) -> Option<usize> {
+        self.launch.as_ref()?.core
+    }
+
     /// The data folder of a Fairlead that was started here.
     pub fn data(&self) -> Result<PathBuf, Error> {
         self.launch.as_ref().map(Launch::data).ok_or_else(not_ours)

@@ -1,4 +1,4 @@
-//! The disk below a folder: how often it was flushed, what the folder takes, and getting its files out of memory.
+//! The disk below a folder: how often it was flushed and what was written to it, what the folder takes, and getting its files out of memory.
 
 use crate::error::Error;
 use std::fs::{File, Metadata, OpenOptions};
@@ -9,8 +9,24 @@ use std::path::{Path, PathBuf};
 /// What `stat` counts a file's blocks in, in bytes: stat(2), whatever the file system's own blocks are.
 const BLOCK: u64 = 512;
 
-/// Where the completed flushes stand in a `stat` file of a disk: the kernel's Documentation/block/stat.rst.
+/// Where the sectors written stand in a `stat` file of a disk: the kernel's Documentation/block/stat.rst.
+const SECTORS_WRITTEN: usize = 6;
+
+/// Where the completed flushes stand in it.
 const FLUSHES: usize = 15;
+
+/// Bytes of a sector there, whatever the disk's own are.
+const SECTOR: u64 = 512;
+
+/// What a disk has done since the machine started, whoever asked for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// Flushes of its cache. An `fdatasync` of new data ends in one; the kernel may do several at once.
+    pub flushes: u64,
+    /// Bytes written to it. What the kernel counts for a process is no use here: where its page cache holds a file in
+    /// large pieces, it counts the whole piece for each byte that is written to it.
+    pub written: u64,
+}
 
 /// How the page cache was emptied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,9 +37,8 @@ pub enum Emptied {
     Files,
 }
 
-/// How many flushes the disk with that folder has completed since the machine started, whoever asked for them;
-/// `None` where the kernel does not tell. Each `fdatasync` of new data ends in one; the kernel may do several at once.
-pub fn flushes(folder: &Path) -> Option<u64> {
+/// What the disk with that folder has done; `None` where the kernel does not tell.
+pub fn done(folder: &Path) -> Option<Done> {
     let device = std::fs::metadata(folder).ok()?.dev();
     let numbers = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
     let mut path = PathBuf::from("/sys/dev/block").join(numbers);
@@ -31,11 +46,13 @@ pub fn flushes(folder: &Path) -> Option<u64> {
         // Flushes are counted for the whole disk only.
         path = std::fs::canonicalize(path).ok()?.parent()?.to_owned();
     }
-    flushes_in(&std::fs::read_to_string(path.join("stat")).ok()?)
+    parse(&std::fs::read_to_string(path.join("stat")).ok()?)
 }
 
-fn flushes_in(stat: &str) -> Option<u64> {
-    stat.split_ascii_whitespace().nth(FLUSHES)?.parse().ok()
+fn parse(stat: &str) -> Option<Done> {
+    let numbers: Vec<u64> = stat.split_ascii_whitespace().map_while(|number| number.parse().ok()).collect();
+    let (flushes, sectors) = (numbers.get(FLUSHES)?, numbers.get(SECTORS_WRITTEN)?);
+    Some(Done { flushes: *flushes, written: sectors * SECTOR })
 }
 
 /// Bytes that the files in a folder take on the disk, as `du` counts them. What vanishes meanwhile counts nothing.
@@ -89,10 +106,10 @@ mod tests {
     use crate::folder::Folder;
 
     #[test]
-    fn flushes_are_the_sixteenth_number() {
+    fn flushes_and_sectors_stand_in_their_places() {
         let line = " 11 2 3 4 5 6 7 8 0 9 10 12 13 14 15 16 17\n";
-        assert_eq!(flushes_in(line), Some(16));
-        assert_eq!(flushes_in("1 2 3"), None, "an older kernel");
+        assert_eq!(parse(line), Some(Done { flushes: 16, written: 7 * 512 }));
+        assert_eq!(parse("1 2 3 4 5 6 7 8 9 10 11"), None, "an older kernel");
     }
 
     #[test]

@@ -28,8 +28,7 @@ impl Drop for Pinned {
     }
 }
 
-/// Runs `start` with this thread bound to `core`, so that a program started by it begins there and counts one
-/// processor.
+/// Runs `start` with this thread bound to `core`; a program started by it begins there and counts one processor.
 pub fn started_on<T>(core: usize, start: impl FnOnce() -> T) -> Result<T, Error> {
     let former = of_thread(None)?;
     bind(None, &only(core))?;

@@ -20,15 +20,13 @@ pub struct Memory {
     pub peak: u64,
 }
 
-/// What a process has read and written since it started, in bytes.
+/// What a process has read since it started, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Transfers {
+pub struct Reads {
     /// By read calls, from wherever it came: `rchar`.
-    pub read: u64,
+    pub all: u64,
     /// From disks: `read_bytes`.
-    pub read_from_disk: u64,
-    /// To disks: `write_bytes`.
-    pub written_to_disk: u64,
+    pub from_disk: u64,
 }
 
 impl Process {
@@ -59,10 +57,10 @@ impl Process {
         Ok(Memory { resident: resident * 1024, peak: peak * 1024 })
     }
 
-    /// What it has read and written.
-    pub fn transfers(self) -> Result<Transfers, Error> {
+    /// What it has read.
+    pub fn reads(self) -> Result<Reads, Error> {
         let path = of(self.pid, "io");
-        transfers(&read(&path)?).ok_or(Error::Format { path, expected: "rchar, read_bytes and write_bytes" })
+        reads(&read(&path)?).ok_or(Error::Format { path, expected: "rchar and read_bytes" })
     }
 
     /// Sets the peak back to what is resident now.
@@ -115,13 +113,9 @@ fn kibibytes(status: &str, name: &str) -> Option<u64> {
     rest.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
-fn transfers(io: &str) -> Option<Transfers> {
+fn reads(io: &str) -> Option<Reads> {
     let value = |name: &str| io.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-    Some(Transfers {
-        read: value("rchar:")?,
-        read_from_disk: value("read_bytes:")?,
-        written_to_disk: value("write_bytes:")?,
-    })
+    Some(Reads { all: value("rchar:")?, from_disk: value("read_bytes:")? })
 }
 
 #[cfg(test)]
@@ -129,11 +123,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn transfers_are_read_by_name() {
-        let io = "rchar: 10\nwchar: 20\nsyscr: 1\nsyscw: 2\nread_bytes: 30\nwrite_bytes: 40\ncancelled_write_bytes: 50\n";
-        let expected = Transfers { read: 10, read_from_disk: 30, written_to_disk: 40 };
-        assert_eq!(transfers(io), Some(expected));
-        assert_eq!(transfers("rchar: 10\n"), None);
+    fn reads_are_told_by_name() {
+        let io = "rchar: 10\nwchar: 20\nsyscr: 1\nsyscw: 2\nread_bytes: 30\nwrite_bytes: 40\n";
+        let expected = Reads { all: 10, from_disk: 30 };
+        assert_eq!(reads(io), Some(expected));
+        assert_eq!(reads("rchar: 10\n"), None);
     }
 
     #[test]

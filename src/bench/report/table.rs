@@ -62,7 +62,7 @@ fn short_name(metric: Metric) -> &'static str {
         Metric::LatencyMax => "max",
         Metric::SyncsPerSecond => "syncs",
         Metric::DiskFlushesPerSecond => "disk flushes",
-        Metric::DiskMegabytesPerSecond => "to disk",
+        Metric::DiskMegabytesPerSecond => "disk writes",
         Metric::DiskLimit => "disk's limit",
         Metric::DiskLimitShare => "share of the disk's limit",
         Metric::DisturbedShare => "disturbed",

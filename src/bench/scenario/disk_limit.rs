@@ -1,7 +1,9 @@
 //! What the disk allows: the same bytes in as many equal writes as the broker made syncs, each followed by one, to a
-//! file in the broker's folder that was written before.
+//! file in the broker's folder that was written before. It runs on the broker's core: who waits for a disk also waits
+//! for the core when something else has it.
 
 use crate::error::Error;
+use crate::machine::pin::started_on;
 use crate::measure::{Metric, Sample};
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -27,12 +29,23 @@ pub struct Work {
     pub took: Duration,
 }
 
-/// Does the work, for `at_most` and as long again, and tells what rate the disk alone allows, and the broker's share of it.
-pub fn run(work: Work, folder: &Path, at_most: Duration, sample: &mut Sample) -> Result<(), Error> {
+/// Does the work, on `core` if one is given and for twice `at_most` at the longest, and tells what rate the disk alone allows, and the broker's share of it.
+pub fn run(
+    work: Work,
+    folder: &Path,
+    core: Option<usize>,
+    at_most: Duration,
+    sample: &mut Sample,
+) -> Result<(), Error> {
     let path = folder.join(FILE);
     let failed = |source| Error::File { path: path.clone(), source };
     let file = open(&path).map_err(failed)?;
-    let share = share(&work, &file, at_most * 2).map_err(failed)?;
+    let measure = || share(&work, &file, at_most * 2);
+    let share = match core {
+        Some(core) => started_on(core, measure)?,
+        None => measure(),
+    }
+    .map_err(failed)?;
     let rate = work.messages as f64 / work.took.as_secs_f64();
     sample.put(Metric::DiskLimit, rate / share);
     sample.put(Metric::DiskLimitShare, share);
@@ -81,7 +94,7 @@ mod tests {
         let took = Duration::from_secs(3600);
         let work = Work { messages: 10_000, bytes: 1 << 20, syncs: 10, took };
         let mut sample = Sample::default();
-        run(work, folder.path(), Duration::from_secs(5), &mut sample).unwrap();
+        run(work, folder.path(), None, Duration::from_secs(5), &mut sample).unwrap();
         let share = sample.figures[&Metric::DiskLimitShare];
         assert!(share > 0.0 && share < 0.01, "ten syncs take no 36 s: {share}");
         assert_eq!(std::fs::metadata(folder.path().join(FILE)).unwrap().len(), FILE_SIZE);

@@ -76,7 +76,7 @@ pub async fn run(
     .await?;
     if let (Some(work), Some(folder)) = (work, target.folder()) {
         report("measuring the disk");
-        disk_limit::run(work, folder, settings.duration, &mut sample)?;
+        disk_limit::run(work, folder, target.core(), settings.duration, &mut sample)?;
     }
     Ok(sample)
 }
@@ -176,9 +176,8 @@ struct Storage {
     syncs: Option<u64>,
     /// Bytes that it has written before them, by its own count.
     bytes: Option<u64>,
-    /// Flushes of the disk, whoever asked for them.
+    /// Flushes of the disk, and bytes written to it, whoever asked for them.
     flushes: Option<u64>,
-    /// Bytes that the process has written to disks, by the kernel's count.
     written: Option<u64>,
 }
 
@@ -191,12 +190,12 @@ impl Storage {
         let counter = |name: &str| http::metric(&text, name).map(|value| value as u64);
         // Of a broker that was not started here the folder is unknown: it is taken to be on the same disk.
         let folder = target.folder().map_or_else(std::env::temp_dir, std::path::Path::to_owned);
+        let disk = disk::done(&folder);
         Ok(Self {
             syncs: counter("fairlead_journal_syncs_total"),
             bytes: counter("fairlead_journal_written_bytes_total"),
-            flushes: disk::flushes(&folder),
-            // A process of another user does not tell.
-            written: target.process.and_then(|process| Some(process.transfers().ok()?.written_to_disk)),
+            flushes: disk.map(|done| done.flushes),
+            written: disk.map(|done| done.written),
         })
     }
 

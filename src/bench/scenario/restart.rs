@@ -123,7 +123,7 @@ pub async fn warm_start(target: &mut Target, sample: &mut Sample) -> Result<(), 
     sample.put(Metric::StartMilliseconds, target.start_milliseconds().unwrap_or_default());
     sample.put(Metric::StartCpuMilliseconds, process.cpu_time()?.as_secs_f64() * 1e3);
     sample.put(Metric::HealthMilliseconds, health);
-    sample.put(Metric::StartBytesRead, process.transfers()?.read as f64);
+    sample.put(Metric::StartBytesRead, process.reads()?.all as f64);
     sample.put(Metric::StartResident, memory.resident as f64);
     sample.put(Metric::StartPeakResident, memory.peak as f64);
     Ok(())
@@ -134,7 +134,7 @@ async fn cold_start(target: &mut Target, sample: &mut Sample) -> Result<(), Erro
     let health = await_health(target).await?;
     sample.put(Metric::ColdStartMilliseconds, target.start_milliseconds().unwrap_or_default());
     sample.put(Metric::ColdHealthMilliseconds, health);
-    sample.put(Metric::ColdDiskBytesRead, process(target)?.transfers()?.read_from_disk as f64);
+    sample.put(Metric::ColdDiskBytesRead, process(target)?.reads()?.from_disk as f64);
     Ok(())
 }
 
