@@ -1,6 +1,7 @@
 //! What the disk allows: the same bytes in as many equal writes as the broker made syncs, each followed by one, to a
-//! file in the broker's folder that was written before. It runs on the broker's core: who waits for a disk also waits
-//! for the core when something else has it.
+//! file in the broker's folder that was written before. It runs on the broker's core, and what it waits there for
+//! others to leave the core is not counted: on a busy machine a loop that sleeps after each write may wait for the next
+//! tick of the scheduler each time, which says nothing of the disk. The broker's own waiting is counted.
 
 use crate::error::Error;
 use crate::machine::pin::started_on;
@@ -69,6 +70,7 @@ fn open(path: &Path) -> std::io::Result<File> {
 fn share(work: &Work, file: &File, at_most: Duration) -> std::io::Result<f64> {
     let block = vec![b'.'; work.bytes.div_ceil(work.syncs).clamp(1, FILE_SIZE) as usize];
     let (mut offset, mut done) = (0, 0);
+    let before = waited_for_core().unwrap_or_default();
     let began = Instant::now();
     while done < work.syncs && (began.elapsed() < at_most || done == 0) {
         if offset + block.len() as u64 > FILE_SIZE {
@@ -79,8 +81,17 @@ fn share(work: &Work, file: &File, at_most: Duration) -> std::io::Result<f64> {
         offset += block.len() as u64;
         done += 1;
     }
-    let all = began.elapsed().as_secs_f64() * work.syncs as f64 / done as f64;
+    let elapsed = began.elapsed();
+    let waited = waited_for_core().unwrap_or_default().saturating_sub(before);
+    let all = elapsed.saturating_sub(waited).as_secs_f64() * work.syncs as f64 / done as f64;
     Ok(all / work.took.as_secs_f64())
+}
+
+/// How long this thread has been ready to run while something else had its core; `None` where the kernel does not tell.
+fn waited_for_core() -> Option<Duration> {
+    // Time on the core, time ready to run but not on it, both in nanoseconds, and how often it ran.
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    Some(Duration::from_nanos(text.split_ascii_whitespace().nth(1)?.parse().ok()?))
 }
 
 #[cfg(test)]
