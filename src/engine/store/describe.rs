@@ -3,7 +3,7 @@
 use super::catalogue::Item;
 use super::fields::Fields;
 use super::message::StoredMessage;
-use super::{CATALOGUE, kind};
+use super::{CATALOGUE, entries, kind};
 use fairlead_journal::{Stored, StreamId};
 use fairlead_kernel::settings::{Binding, Destination};
 use std::collections::BTreeMap;
@@ -79,6 +79,7 @@ impl Describer {
                 details.insert(0, ("vhost", Detail::Text(host.to_string())));
                 Some(Described { kind, queue: None, details })
             }
+            kind::ENDED => Some(Described { kind: "end of the broker", queue: None, details: Vec::new() }),
             kind::COMMITTED => {
                 let number = Fields(record.payload).long()?;
                 let details = vec![("transaction", Detail::Number(number))];
@@ -126,7 +127,14 @@ fn of_queue(record: &Stored<'_>) -> Option<(&'static str, Details)> {
         kind::MOVED => {
             ("message, moved", of_message(&StoredMessage::decode(record.payload)?, "from_position"))
         }
+        kind::COPY => {
+            ("copy of a message", of_message(&StoredMessage::decode(record.payload)?, "transaction"))
+        }
         kind::BODY => ("part of a body", Vec::new()),
+        kind::PAGE => {
+            let entries = entries::decode_page(record.payload)?;
+            ("page of entries", vec![("entries", Detail::Number(entries.len() as u64))])
+        }
         kind::REMOVE => ("removed", ranges(fields)?),
         kind::REQUEUE => ("requeued", ranges(fields)?),
         kind::PART_ACCEPTED => {
@@ -135,8 +143,8 @@ fn of_queue(record: &Stored<'_>) -> Option<(&'static str, Details)> {
             ("settled in a transaction", details)
         }
         kind::COMMIT => ("transaction committed", vec![transaction(&mut fields)?]),
+        kind::COMMIT_FOUND => ("transaction committed at a start", vec![transaction(&mut fields)?]),
         kind::ROLLBACK => ("transaction rolled back", vec![transaction(&mut fields)?]),
-        kind::SERVED => ("deliveries begun", Vec::new()),
         kind::DELETE => ("queue gone", Vec::new()),
         _ => return None,
     })

@@ -1,6 +1,6 @@
 //! The entries of a queue in its checkpoint: what the queue must know of messages whose records are further back.
 //!
-//! A part begins with the next sequence (8 bytes) and whether messages may have been delivered (1); then comes the
+//! A part begins with the next sequence (8 bytes); then comes the
 //! number of stretches, and each as numbers: first and last sequence, messages, bytes, hash, whether it may have been
 //! delivered, page, number of segments, and for each a position and how many messages. Entries follow,
 //! each as numbers of seven bits a byte, lowest first, the highest bit set where more follow:
@@ -42,16 +42,12 @@ pub(super) fn decode_page(page: &[u8]) -> Option<Vec<SavedEntry>> {
 
 /// Parts of a checkpoint; all stretches are in the first.
 pub(super) fn encode<'s>(
-    (next, served): (Sequence, bool),
+    next: Sequence,
     stretches: impl Iterator<Item = &'s Stretch>,
     entries: impl Iterator<Item = SavedEntry>,
     parts_of: &HashMap<u64, Box<[u64]>>,
 ) -> Vec<Vec<u8>> {
-    let begin = || {
-        let mut part = next.0.to_le_bytes().to_vec();
-        part.push(u8::from(served));
-        part
-    };
+    let begin = || next.0.to_le_bytes().to_vec();
     let mut parts = Vec::new();
     let mut part = begin();
     put_stretches(&mut part, stretches);
@@ -137,14 +133,13 @@ pub(super) enum Saved {
     Entry(SavedEntry, Vec<u64>),
 }
 
-/// What a part says: the next sequence, whether messages may have been delivered, and to `each` what it has, stretches
-/// first. `None` if it is none.
-pub(super) fn decode(part: &[u8], mut each: impl FnMut(Saved)) -> Option<(Sequence, bool)> {
+/// What a part says: the next sequence, and to `each` what it has, stretches first. `None` if it is none.
+pub(super) fn decode(part: &[u8], mut each: impl FnMut(Saved)) -> Option<Sequence> {
     let mut fields = Fields(part);
-    let (next, served) = (fields.long()?, fields.byte()? != 0);
+    let next = fields.long()?;
     get_stretches(&mut fields, |stretch| each(Saved::Stretch(stretch)))?;
     decode_entries(fields, |entry, parts| each(Saved::Entry(entry, parts)))?;
-    Some((Sequence(next), served))
+    Some(Sequence(next))
 }
 
 fn decode_entries(mut fields: Fields<'_>, mut each: impl FnMut(SavedEntry, Vec<u64>)) -> Option<()> {
@@ -239,7 +234,7 @@ mod tests {
             stored: vec![(first, 3), (first << 20, 7)],
         };
         let stretches = [stretch(1), stretch(200)];
-        let parts = encode((Sequence(1 << 40), true), stretches.iter(), entries.iter().cloned(), &parts_of);
+        let parts = encode(Sequence(1 << 40), stretches.iter(), entries.iter().cloned(), &parts_of);
         assert!(parts.len() > 1 && parts.iter().all(|part| part.len() < PART + 200));
         let (mut read, mut cold) = (Vec::new(), Vec::new());
         for part in &parts {
@@ -253,15 +248,13 @@ mod tests {
                     read.push(entry);
                 }
             });
-            assert_eq!(head, Some((Sequence(1 << 40), true)));
+            assert_eq!(head, Some(Sequence(1 << 40)));
         }
         assert!(read == entries);
         assert_eq!(cold, stretches);
         assert!(decode_page(&encode_page(&entries)).is_some_and(|read| read == entries));
-        let one =
-            &encode((Sequence(2), false), stretches.iter(), std::iter::once(entry(0)), &HashMap::new())[0];
-        let without_entry =
-            encode((Sequence(2), false), stretches.iter(), std::iter::empty(), &HashMap::new());
+        let one = &encode(Sequence(2), stretches.iter(), std::iter::once(entry(0)), &HashMap::new())[0];
+        let without_entry = encode(Sequence(2), stretches.iter(), std::iter::empty(), &HashMap::new());
         for length in (0..one.len()).filter(|length| *length != without_entry[0].len()) {
             assert_eq!(decode(&one[..length], |_| ()), None, "{length} bytes");
         }

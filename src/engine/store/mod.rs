@@ -59,6 +59,9 @@ mod kind {
     /// Of the catalogue: a transaction's number; its parts are in force whatever comes after.
     pub(super) const COMMITTED: Kind = Kind(2);
 
+    /// Of the catalogue: the life of that epoch has ended, and nobody held a delivery then.
+    pub(super) const ENDED: Kind = Kind(3);
+
     /// Of a queue: a message. Live.
     pub(super) const ENTRY: Kind = Kind(1);
     /// Of a queue: a part of the body of a message that follows. Live.
@@ -74,8 +77,6 @@ mod kind {
     pub(super) const COMMIT: Kind = Kind(6);
     /// Of a queue: a transaction's number; its part is forgotten.
     pub(super) const ROLLBACK: Kind = Kind(7);
-    /// Of a queue: messages may have been delivered.
-    pub(super) const SERVED: Kind = Kind(8);
     /// Of a queue: it was deleted.
     pub(super) const DELETE: Kind = Kind(9);
     /// Of a queue: entries that are in memory no more, as in its checkpoint. Live. A start has no use for it, unless
@@ -92,6 +93,8 @@ mod kind {
 /// See the module's text.
 pub(crate) struct Store {
     journal: Journal,
+    /// Which life of the folder this is.
+    epoch: u32,
     /// Where the catalogue's last record is.
     changed: AtomicU64,
     gates: Arc<Gates>,
@@ -109,9 +112,10 @@ impl std::fmt::Debug for Store {
 }
 
 impl Store {
-    fn new(journal: Journal, gates: Arc<Gates>, checkpoint_at: u64) -> Store {
+    fn new(journal: Journal, epoch: u32, gates: Arc<Gates>, checkpoint_at: u64) -> Store {
         Store {
             journal,
+            epoch,
             changed: AtomicU64::new(0),
             gates,
             fetches: Fetches::default(),
@@ -228,9 +232,13 @@ impl Store {
         }
     }
 
-    /// Take nothing more: the writer ends when all is on disk.
-    pub(crate) fn close(&self) {
+    /// Take nothing more: the writer ends when all is on disk. `in_peace`: nobody holds a delivery, and what was
+    /// delivered before is flagged.
+    pub(crate) fn close(&self, in_peace: bool) {
         self.fetches.close();
+        if in_peace {
+            self.append(CATALOGUE, kind::ENDED, &self.epoch.to_le_bytes());
+        }
         self.journal.close();
     }
 }

@@ -53,8 +53,6 @@ pub(super) struct Kept {
     pub(super) old_messages: Vec<(u64, u64)>,
     /// Something was recorded or released since the last checkpoint.
     pub(super) changed: bool,
-    /// It is recorded that messages may have been delivered since the last start.
-    pub(super) served: bool,
 }
 
 impl CommandLog for Log {
@@ -100,10 +98,6 @@ impl Log {
         if let Log::Journal(log) = self {
             log.release(queue);
             log.make_page(queue);
-            if !log.kept.served && queue.unsettled().messages > 0 {
-                log.kept.served = true;
-                log.write(kind::SERVED, &[], &[]);
-            }
         }
     }
 }

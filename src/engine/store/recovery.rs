@@ -93,10 +93,16 @@ pub(crate) fn recover(
         early: HashMap::new(),
         last_queue: 0,
         last_transaction: 0,
+        ended: None,
     };
     let opened = Journal::open(backend, options, Box::new(ears), &mut recovery)?;
     let checkpoint_at = opened.recovered.end.0.saturating_sub(opened.recovered.bytes) + EVERY;
-    let store = Arc::new(Store::new(opened.journal, gates, checkpoint_at));
+    let epoch = opened.recovered.epoch;
+    let store = Arc::new(Store::new(opened.journal, epoch, gates, checkpoint_at));
+    if recovery.ended.and_then(|ended: u32| ended.checked_add(1)) != Some(epoch) {
+        // It ended without a word. What was delivered leaves no record, or one that did not come so far.
+        recovery.queues.values_mut().for_each(|queue| queue.queue.may_have_been_delivered());
+    }
     // Their deletion was recorded, and what the catalogue would say of it was not any more.
     recovery.queues.retain(|_, queue| !queue.queue.is_gone());
     recovery.hosts.values_mut().for_each(|host| host.keep_queues(|id| recovery.queues.contains_key(&id)));
@@ -131,6 +137,8 @@ struct Recovery {
     early: HashMap<QueueId, Vec<Bytes>>,
     last_queue: u64,
     last_transaction: u64,
+    /// The last life that has ended in peace.
+    ended: Option<u32>,
 }
 
 fn unknown(what: &str) -> Rejected {
@@ -194,10 +202,6 @@ impl Replay for Recovery {
                 queue.kept.old_pages.drain(..).for_each(|page| release(live, page));
             }
             queue.hand_over_parts();
-            if queue.kept.served {
-                queue.queue.may_have_been_delivered();
-                queue.kept.served = false;
-            }
         }
     }
 }
@@ -228,6 +232,9 @@ impl Recovery {
                     Item::Exchange(..) | Item::NoExchange(_) | Item::Binding(_) | Item::NoBinding(_) => {}
                 }
                 self.hosts.entry(host).or_default().take(item);
+            }
+            kind::ENDED => {
+                self.ended = Some(Fields(record.payload).word().ok_or_else(|| unknown("an epoch"))?);
             }
             kind::COMMITTED => {
                 let number = Fields(record.payload).long().ok_or_else(|| unknown("a number"))?;
@@ -273,7 +280,7 @@ impl RecoveredQueue {
     /// Put back what a part of a checkpoint has. `None` if it is not understood.
     fn restore(&mut self, part: &[u8]) -> Option<()> {
         let RecoveredQueue { queue, kept, .. } = self;
-        let (next, served) = entries::decode(part, |saved| match saved {
+        let next = entries::decode(part, |saved| match saved {
             Saved::Stretch(stretch) => {
                 kept.messages += stretch.messages;
                 queue.restore_stretch(stretch);
@@ -287,7 +294,6 @@ impl RecoveredQueue {
             }
         })?;
         queue.restore_next(next);
-        kept.served |= served;
         Some(())
     }
 
@@ -371,7 +377,6 @@ impl RecoveredQueue {
                 self.queue.apply(&Command::TxRollback { transaction }, &[]);
                 return Some(Some(transaction));
             }
-            kind::SERVED => self.kept.served = true,
             kind::DELETE => {
                 self.hand_over_parts();
                 self.queue.apply(&Command::Delete, &[]);

@@ -118,7 +118,7 @@ impl Broker {
     /// Nothing more is kept from now on; the journal's writer ends when all that was is on disk.
     pub fn close_storage(&self) {
         if let Some(store) = &self.store {
-            store.close();
+            store.close(self.connection_count() == 0);
         }
     }
 }

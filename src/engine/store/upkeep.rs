@@ -56,8 +56,8 @@ fn snapshot(store: &Store, queue: &Queue, log: &mut Log) -> Snapshot {
         live.add(Position(stretch.page), 1);
         stretch.stored.iter().for_each(|(position, count)| live.add(Position(*position), *count));
     }
-    let head = (queue.next_sequence(), kept.served);
-    let parts = entries::encode(head, queue.stretches(), queue.stored_entries(), &kept.parts);
+    let parts =
+        entries::encode(queue.next_sequence(), queue.stretches(), queue.stored_entries(), &kept.parts);
     let (pages, messages) = (std::mem::take(&mut kept.old_pages), std::mem::take(&mut kept.old_messages));
     Snapshot::Taken(from, live, parts, ReleasedPages { pages, messages })
 }
