@@ -31,16 +31,33 @@ type Answer = Result<Reply, Refusal>;
 
 /// Whether the answer to a request says that something is kept, or is kept no more.
 fn is_kept(request: &Request) -> bool {
-    matches!(
-        request,
-        Request::DeclareExchange { .. }
-            | Request::DeleteExchange { .. }
-            | Request::DeclareQueue { .. }
-            | Request::DeleteQueue { .. }
-            | Request::Bind(_)
-            | Request::Unbind(_)
-            | Request::PurgeQueue { .. }
-    )
+    match request {
+        // One that is only asked for may be one that is kept.
+        Request::DeclareExchange { settings, .. } => {
+            settings.as_ref().is_none_or(|settings| settings.durable)
+        }
+        Request::DeclareQueue { settings, .. } => {
+            settings.as_deref().is_none_or(|settings| settings.durable && settings.exclusive.is_none())
+        }
+        Request::DeleteExchange { .. }
+        | Request::DeleteQueue { .. }
+        | Request::Bind(_)
+        | Request::Unbind(_)
+        | Request::PurgeQueue { .. } => true,
+        Request::Authenticate { .. }
+        | Request::OpenVirtualHost { .. }
+        | Request::OpenSession
+        | Request::CloseSession { .. }
+        | Request::Subscribe { .. }
+        | Request::SubscribeReplies { .. }
+        | Request::CheckReplyAddress { .. }
+        | Request::Unsubscribe { .. }
+        | Request::SetSessionWindow { .. }
+        | Request::Get { .. }
+        | Request::Settle { .. }
+        | Request::Commit { .. }
+        | Request::Rollback => false,
+    }
 }
 
 impl Connection {

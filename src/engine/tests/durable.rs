@@ -73,7 +73,6 @@ fn a_confirm_covers_the_settlements_that_came_before_its_publish() {
     step(&mut writer);
     client.receive();
     let got = client.get("source").unwrap();
-    step(&mut writer);
     // Read together, the publish goes first, and a sync may come between it and the settlement.
     let mut publish = persistent("target", 2);
     publish.message.publisher = client.connection.id();
