@@ -3,6 +3,7 @@
 mod codegen;
 mod fuzz;
 mod instructions;
+mod sim;
 mod test;
 mod tidy;
 
@@ -26,6 +27,8 @@ enum Command {
     Fuzz(fuzz::Arguments),
     /// Count the instructions that a message takes, by callgrind.
     Instructions(instructions::Arguments),
+    /// Run seeds of the simulation.
+    Sim(sim::Arguments),
     /// Set up what the tests need, and run them all.
     Test(test::Arguments),
     /// Check the house rules that neither the compiler nor clippy knows.
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         Command::Codegen(arguments) => codegen::run(&arguments).map_err(Into::into),
         Command::Fuzz(arguments) => fuzz::run(&arguments).map_err(Into::into),
         Command::Instructions(arguments) => instructions::run(&arguments).map_err(Into::into),
+        Command::Sim(arguments) => sim::run(&arguments).map_err(Into::into),
         Command::Test(arguments) => test::run(&arguments).map_err(Into::into),
         Command::Tidy => tidy::run().map_err(Into::into),
     };

@@ -27,6 +27,17 @@ impl World {
         if of.is_empty() { None } else { Some(of[self.random.below(of.len() as u64) as usize]) }
     }
 
+    /// Graveyards are there from the beginning, for seeds that are to have dead letters.
+    pub(crate) fn dig_graves(&mut self) -> Checked {
+        for name in GRAVEYARDS {
+            let settings = self.new_settings(name);
+            self.with_client(0, |client, context| client.declare_queue(name, &settings, true, context))?;
+            self.settle_down();
+            self.with_client(0, |client, context| client.receive(1, context))?;
+        }
+        Ok(())
+    }
+
     /// One thing.
     pub(crate) fn act(&mut self) -> Checked {
         if self.random.one_in(self.plan.crash_one_in) {
@@ -288,7 +299,7 @@ impl World {
         let Some(life) = &self.life else { return Ok(()) };
         let client = &life.clients[index];
         if client.mode != Mode::Transactions {
-            return Ok(());
+            return self.publish(index);
         }
         let can_be_taken =
             client.publishes.iter().filter_map(|id| self.model.messages.get(id)).all(|message| {
@@ -304,10 +315,16 @@ impl World {
             });
         let commit = can_be_taken && !self.random.one_in(4);
         self.summary.transactions += u64::from(commit);
-        self.with_client(
-            index,
-            |client, context| if commit { client.commit(context) } else { client.roll_back(context) },
-        )
-        .map(drop)
+        if !commit {
+            return self.with_client(index, |client, context| client.roll_back(context)).map(drop);
+        }
+        self.with_client(index, |client, context| client.commit(context))?;
+        if self.random.one_in(6) {
+            // Where a transaction can come apart.
+            let steps = self.random.below(4);
+            (0..steps).for_each(|_| _ = self.step_writer());
+            return self.restart();
+        }
+        Ok(())
     }
 }

@@ -17,6 +17,9 @@ pub mod plan;
 pub mod trace;
 pub mod world;
 
+#[cfg(test)]
+mod tests;
+
 pub use bug::Bug;
 pub use oracle::Violation;
 

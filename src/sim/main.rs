@@ -24,9 +24,18 @@ struct Arguments {
     /// Run each seed twice and demand the same.
     #[arg(long)]
     twice: bool,
+    /// Put a bug in, by its name in src/sim/bug.rs.
+    #[arg(long, value_parser = bug_of, default_value = "None")]
+    bug: Bug,
     /// Go on after a seed that fails.
     #[arg(long)]
     all: bool,
+}
+
+fn bug_of(name: &str) -> Result<Bug, String> {
+    let named = |bug: &Bug| format!("{bug:?}") == name;
+    let unknown = || format!("expected None, or one of {:?}", Bug::ALL);
+    Bug::ALL.into_iter().chain([Bug::None]).find(named).ok_or_else(unknown)
 }
 
 /// The seed that is running, for the line that a panic writes.
@@ -35,7 +44,7 @@ static RUNNING: AtomicU64 = AtomicU64::new(0);
 /// One seed; what is wrong with it.
 fn try_seed(number: u64, arguments: &Arguments, summary: &mut Summary) -> Result<(), String> {
     RUNNING.store(number, Ordering::Relaxed);
-    let seed = Seed { number, bug: Bug::None };
+    let seed = Seed { number, bug: arguments.bug };
     let ran = run(seed, arguments.trace);
     ran.lines.iter().for_each(|line| println!("{line}"));
     summary.add(&ran.result.map_err(|violation| violation.to_string())?);

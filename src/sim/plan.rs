@@ -41,7 +41,7 @@ impl Plan {
             segment_size,
             first_segment_size: if large { 1 << 20 } else { 4 << 10 },
             record_most: if large { (1 << 20) + (64 << 10) } else { 16 << 10 },
-            batch_bytes: if large { 1 << 20 } else { 4 << 10 },
+            batch_bytes: if large { 1 << 20 } else { [256, 1 << 10, 4 << 10][random.below(3) as usize] },
             share_from: 256,
             pending_most: 64 << 20,
             spares_most: 2,

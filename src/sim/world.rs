@@ -89,6 +89,9 @@ impl World {
     /// An invariant is violated.
     pub fn run(&mut self) -> Checked {
         self.start()?;
+        if self.random.one_in(2) {
+            self.dig_graves()?;
+        }
         for _ in 0..self.plan.actions {
             self.act()?;
             if self.life.as_ref().is_some_and(|life| life.fatal.load(Ordering::Relaxed)) {
@@ -119,8 +122,7 @@ impl World {
 
     /// Another client comes.
     pub(crate) fn connect(&mut self) -> Checked {
-        let mode =
-            [Mode::Confirms, Mode::Confirms, Mode::Plain, Mode::Transactions][self.random.below(4) as usize];
+        let mode = [Mode::Confirms, Mode::Plain, Mode::Transactions][self.random.below(3) as usize];
         let Some(life) = &mut self.life else { return Ok(()) };
         self.clients += 1;
         self.trace.note(format_args!("client {} comes: {mode:?}", self.clients));

@@ -100,10 +100,8 @@ pub fn go_on(model: &mut Model, found: &Found, durable: u64, now: Time) {
             model.queues.remove(&key);
             continue;
         };
-        let there = |sequence: &Sequence, message: u64| {
-            entries.iter().any(|entry| entry.sequence == *sequence && entry.message == message)
-        };
-        queue.settled.retain(|sequence, (message, _)| !there(sequence, *message));
+        // What else was settled may come again: it may have been lost with its settlement, and die once more.
+        queue.settled.retain(|_, (_, op)| *op <= durable);
         queue.settled.values_mut().for_each(|(_, op)| *op = 0);
         let hidden = found.hidden.get(&queue.name).is_some_and(|count| *count > 0);
         let is_hidden = |copy: &Copy| {
