@@ -244,7 +244,8 @@ impl World {
     pub(crate) fn restart(&mut self) -> Checked {
         self.start_after_crash()?;
         // What clients held is ready again, and counts.
-        self.model.queues.values_mut().for_each(crate::model::Queue::check_limit);
+        let durable = self.model.durable;
+        self.model.queues.values_mut().for_each(|queue| queue.check_limit_after_crash(durable));
         let Some(life) = &self.life else { return Ok(()) };
         let mut found = inspect::look(&life.broker, &self.model, self.hand.now())?;
         self.trace.note(format_args!("found {found:?}"));

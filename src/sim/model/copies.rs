@@ -109,11 +109,17 @@ impl Queue {
 
     /// Over the limit, any message may have been displaced.
     pub fn check_limit(&mut self) {
+        self.check_limit_after_crash(u64::MAX);
+    }
+
+    /// The same when operations behind `durable` may be undone: what they settled counts again.
+    pub fn check_limit_after_crash(&mut self, durable: u64) {
         let limits = &self.settings.limits;
         let Some(most) = limits.max_messages.filter(|_| limits.overflow != Some(Overflow::Reject)) else {
             return;
         };
-        let there = self.copies.values().filter(|copy| copy.left.is_none()).count() as u64;
+        let there =
+            self.copies.values().filter(|copy| copy.left.is_none_or(|left| left.op > durable)).count() as u64;
         if there > most {
             self.copies.values_mut().for_each(|copy| copy.may_be_dead = true);
         }
