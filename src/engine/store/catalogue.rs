@@ -172,3 +172,28 @@ fn key(binding: &Binding) -> Vec<u8> {
     binding.arguments.sort_by(|left, right| left.0.cmp(&right.0));
     rmp_serde::to_vec(&binding).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fairlead_kernel::settings::MatchMode;
+
+    #[test]
+    fn a_queue_does_not_inherit_the_bindings_of_an_earlier_one_of_its_name() {
+        let queue = |id| Item::Queue(QueueId(id), "q".into(), Arc::new(QueueSettings::default()));
+        let binding = Binding {
+            source: "x".to_owned(),
+            destination: Destination::Queue("q".to_owned()),
+            key: "k".to_owned(),
+            match_mode: MatchMode::All,
+            arguments: Vec::new(),
+        };
+        let mut host = HostCatalogue::default();
+        [queue(1), Item::Binding(binding)].into_iter().for_each(|item| host.take(item));
+        // The first one's deletion was cut off before it came to the catalogue.
+        host.take(queue(2));
+        let found = host.snapshot();
+        assert_eq!((found.queues.len(), found.queues[0].0), (1, QueueId(2)));
+        assert_eq!(found.bindings, [], "of the queue that went");
+    }
+}
