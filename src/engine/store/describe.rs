@@ -127,14 +127,10 @@ fn of_queue(record: &Stored<'_>) -> Option<(&'static str, Details)> {
         kind::MOVED => {
             ("message, moved", of_message(&StoredMessage::decode(record.payload)?, "from_position"))
         }
-        kind::COPY => {
-            ("copy of a message", of_message(&StoredMessage::decode(record.payload)?, "transaction"))
-        }
+        // As it was recorded first: what it says of a transaction is over.
+        kind::COPY => ("message, copied", of_message(&StoredMessage::decode(record.payload)?, "transaction")),
+        kind::PAGE => ("page of entries", of_page(record.payload)?),
         kind::BODY => ("part of a body", Vec::new()),
-        kind::PAGE => {
-            let entries = entries::decode_page(record.payload)?;
-            ("page of entries", vec![("entries", Detail::Number(entries.len() as u64))])
-        }
         kind::REMOVE => ("removed", ranges(fields)?),
         kind::REQUEUE => ("requeued", ranges(fields)?),
         kind::PART_ACCEPTED => {
@@ -143,7 +139,7 @@ fn of_queue(record: &Stored<'_>) -> Option<(&'static str, Details)> {
             ("settled in a transaction", details)
         }
         kind::COMMIT => ("transaction committed", vec![transaction(&mut fields)?]),
-        kind::COMMIT_FOUND => ("transaction committed at a start", vec![transaction(&mut fields)?]),
+        kind::COMMIT_FOUND => ("transaction committed by a start", vec![transaction(&mut fields)?]),
         kind::ROLLBACK => ("transaction rolled back", vec![transaction(&mut fields)?]),
         kind::DELETE => ("queue gone", Vec::new()),
         _ => return None,
@@ -166,6 +162,14 @@ fn of_message(message: &StoredMessage<'_>, origin: &'static str) -> Details {
         details.push((origin, Detail::Number(message.transaction)));
     }
     details
+}
+
+/// The same of entries that only the disk has.
+fn of_page(page: &[u8]) -> Option<Details> {
+    let entries = entries::decode_page(page)?;
+    let (first, last) = (entries.first()?.sequence.0, entries.last()?.sequence.0);
+    let bounds = [("messages", entries.len() as u64), ("first", first), ("last", last)];
+    Some(bounds.map(|(name, number)| (name, Detail::Number(number))).to_vec())
 }
 
 /// How many messages, and between which sequences.

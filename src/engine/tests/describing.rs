@@ -18,7 +18,7 @@ fn number(described: &Described, name: &str) -> Option<u64> {
 fn every_record_is_told_in_words_with_its_queue() {
     let disk = Disk::new(3, 64 << 20);
     let authentication = Authentication { disabled: true, ..Authentication::default() };
-    let settings = Settings { authentication, ..Settings::default() };
+    let settings = Settings { authentication, queue_memory: 2000, ..Settings::default() };
     let options = Options { keep_free: 0, low_below: 0, segment_size: 8 << 20, ..Options::default() };
     let fatal = Box::new(|error: &fairlead_journal::Error| panic!("{error}"));
     let storage =
@@ -41,6 +41,12 @@ fn every_record_is_told_in_words_with_its_queue() {
         client.publish(&[publish]);
     }
     client.connection.execute(ONE, Request::Commit { settlements: Vec::new() }, client.now);
+    // So many that some are left to the disk.
+    for _ in 0..200 {
+        let mut publish = publish("", "kept", "short");
+        publish.message.persistent = true;
+        client.publish(&[publish]);
+    }
     let delete = Request::DeleteQueue { name: "gone".to_owned(), if_unused: false, if_empty: false };
     client.connection.execute(ONE, delete, client.now);
     while matches!(opened.writer.step(), Step::Durable(_)) {}
@@ -60,7 +66,13 @@ fn every_record_is_told_in_words_with_its_queue() {
     assert_eq!(of("queue declared", "").len(), 2);
     assert_eq!((of("bound", "").len(), of("queue deleted", "").len()), (1, 1));
     let messages = of("message", "/ kept");
-    assert_eq!(messages.len(), 3, "{found:?}");
+    assert_eq!(messages.len(), 203, "{found:?}");
+    let page = &of("page of entries", "/ kept")[0];
+    let (count, first, last) = (number(page, "messages"), number(page, "first"), number(page, "last"));
+    assert!(
+        count > Some(1) && first.zip(last).zip(count).is_some_and(|((a, z), n)| z - a + 1 == n),
+        "{page:?}"
+    );
     assert_eq!(number(&messages[0], "body_bytes"), Some(3));
     assert_eq!(number(&messages[1], "body_parts"), Some(2));
     assert_eq!(of("part of a body", "/ kept").len(), 2);
