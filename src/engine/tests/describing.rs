@@ -1,7 +1,7 @@
 //! What a stopped journal's records are called, and where copies cannot go.
 
 use super::*;
-use crate::{Described, Describer, Detail, SnapshotError, Storage};
+use crate::{Described, Describer, Detail, Opened, SnapshotError, Storage};
 use fairlead_journal::backend::simulated::Disk;
 use fairlead_journal::{Options, Step, Stopped};
 use std::collections::BTreeMap;
@@ -14,16 +14,21 @@ fn number(described: &Described, name: &str) -> Option<u64> {
     })
 }
 
-#[test]
-fn every_record_is_told_in_words_with_its_queue() {
-    let disk = Disk::new(3, 64 << 20);
+/// A broker whose queues leave nearly all to the disk.
+fn open(disk: &Disk) -> Opened {
     let authentication = Authentication { disabled: true, ..Authentication::default() };
     let settings = Settings { authentication, queue_memory: 2000, ..Settings::default() };
     let options = Options { keep_free: 0, low_below: 0, segment_size: 8 << 20, ..Options::default() };
     let fatal = Box::new(|error: &fairlead_journal::Error| panic!("{error}"));
     let storage =
         Storage { backend: Arc::new(disk.clone()), options, clock: crate::Clock::from_machine(), fatal };
-    let mut opened = Broker::open(settings, HeadReaders { amqp_0_9_1: &Pairs }, storage).unwrap();
+    Broker::open(settings, HeadReaders { amqp_0_9_1: &Pairs }, storage).unwrap()
+}
+
+#[test]
+fn every_record_is_told_in_words_with_its_queue() {
+    let disk = Disk::new(3, 64 << 20);
+    let mut opened = open(&disk);
     let mut client = Client::new(&opened.broker);
     let durable = || Some(Box::new(QueueSettings { durable: true, ..QueueSettings::default() }));
     for name in ["kept", "gone"] {
