@@ -48,8 +48,12 @@ impl World {
             return Ok(());
         }
         match self.random.below(100) {
-            0..=16 => {
+            0..=12 => {
                 self.step_writer();
+                Ok(())
+            }
+            13..=16 => {
+                self.look_after_storage();
                 Ok(())
             }
             17..=20 => {

@@ -36,7 +36,7 @@ pub fn look(broker: &Arc<Broker>, model: &Model, now: Time) -> Checked<Found> {
     }
     let mut client = Client::connect(broker, 0, Mode::Plain, now)?;
     for (queue, number) in Source::queues(&**broker).into_iter().zip(1..) {
-        let entries = browse(&mut client, (&queue.name, ConsumerId(number)), model, now)?;
+        let entries = browse(broker, &mut client, (&queue.name, ConsumerId(number)), model, now)?;
         found.queues.insert(queue.name.to_string(), entries);
     }
     for queue in Source::queues(&**broker) {
@@ -64,6 +64,7 @@ fn may_have_expired(model: &Model, name: &str, now: Time) -> u64 {
 }
 
 fn browse(
+    broker: &Broker,
     client: &mut Client,
     (name, consumer): (&str, ConsumerId),
     model: &Model,
@@ -88,6 +89,10 @@ fn browse(
         });
         connection.delivered(now);
         if got.is_empty() {
+            // What is on the disk only comes when it has been read.
+            if broker.fetch_next(now) {
+                continue;
+            }
             break;
         }
         for entry in got {

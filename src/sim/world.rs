@@ -185,6 +185,28 @@ impl World {
         }
     }
 
+    /// What the broker's own threads do besides: messages are read back, checkpoints made, segments copied out of.
+    pub(crate) fn look_after_storage(&mut self) {
+        let Some(life) = &self.life else { return };
+        let now = self.hand.now();
+        match self.random.below(4) {
+            0 => {
+                // It may be under way, or the journal may have failed: then there is none.
+                let made = life.broker.checkpoint();
+                self.trace.note(format_args!("a checkpoint: {:?}", made.is_ok_and(|made| made)));
+            }
+            1 => {
+                // A segment that cannot be read stays as it is.
+                let done = life.broker.maintain_storage(now);
+                self.trace.note(format_args!("upkeep: {:?}", done.is_ok_and(|done| done)));
+            }
+            _ => {
+                while life.broker.fetch_next(now) {}
+                self.trace.note(format_args!("what was wanted is read"));
+            }
+        }
+    }
+
     /// Something goes wrong, soon.
     pub(crate) fn arm(&mut self) {
         let mut faults = self.plan.faults();

@@ -79,6 +79,9 @@ impl Describer {
                 details.insert(0, ("vhost", Detail::Text(host.to_string())));
                 Some(Described { kind, queue: None, details })
             }
+            kind::FLAGGED => {
+                Some(Described { kind: "start after a crash", queue: None, details: Vec::new() })
+            }
             kind::ENDED => Some(Described { kind: "end of the broker", queue: None, details: Vec::new() }),
             kind::COMMITTED => {
                 let number = Fields(record.payload).long()?;

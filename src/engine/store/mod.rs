@@ -61,6 +61,8 @@ mod kind {
 
     /// Of the catalogue: the life of that epoch has ended, and nobody held a delivery then.
     pub(super) const ENDED: Kind = Kind(3);
+    /// Of the catalogue: a life has ended otherwise; all messages that are there may have been delivered.
+    pub(super) const FLAGGED: Kind = Kind(4);
 
     /// Of a queue: a message. Live.
     pub(super) const ENTRY: Kind = Kind(1);

@@ -101,7 +101,8 @@ pub(crate) fn recover(
     let store = Arc::new(Store::new(opened.journal, epoch, gates, checkpoint_at));
     if recovery.ended.and_then(|ended: u32| ended.checked_add(1)) != Some(epoch) {
         // It ended without a word. What was delivered leaves no record, or one that did not come so far.
-        recovery.queues.values_mut().for_each(|queue| queue.queue.may_have_been_delivered());
+        recovery.flag_all();
+        store.append(CATALOGUE, kind::FLAGGED, &[]);
     }
     // Their deletion was recorded, and what the catalogue would say of it was not any more.
     recovery.queues.retain(|_, queue| !queue.queue.is_gone());
@@ -221,6 +222,10 @@ fn release_stretch(live: &mut LiveCounts, stretch: &Stretch) {
 }
 
 impl Recovery {
+    fn flag_all(&mut self) {
+        self.queues.values_mut().for_each(|queue| queue.queue.may_have_been_delivered());
+    }
+
     fn catalogue(&mut self, record: Stored<'_>, live: &mut LiveCounts) -> Result<(), Rejected> {
         match record.kind {
             kind::CHANGES => {
@@ -233,6 +238,7 @@ impl Recovery {
                 }
                 self.hosts.entry(host).or_default().take(item);
             }
+            kind::FLAGGED => self.flag_all(),
             kind::ENDED => {
                 self.ended = Some(Fields(record.payload).word().ok_or_else(|| unknown("an epoch"))?);
             }
