@@ -92,6 +92,8 @@ impl Connection {
             Request::Commit { settlements } => {
                 let (result, recorded) = during(|| self.commit(session, settlements, now));
                 self.recorded = recorded.or(self.recorded);
+                // Where nothing was kept, a queue may have gone with what the transaction was about.
+                let recorded = recorded.or_else(|| Some(self.broker.store.as_ref()?.last_change()));
                 let reply = Event::Reply { session, result: result.map(|()| Reply::Done) };
                 // Returns come first, and they wait behind deliveries.
                 if let Some(reply) = self.unless_recorded(recorded, reply) {

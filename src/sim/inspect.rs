@@ -20,7 +20,8 @@ const BROWSED: u64 = 1 << 63;
 /// # Errors
 /// A message is none of those that were published, or it cannot be seen.
 pub fn look(broker: &Arc<Broker>, model: &Model, now: Time) -> Checked<Found> {
-    while broker.run_due(now).is_some_and(|next| next <= now) {}
+    // What has expired may have to be read before it goes.
+    while broker.run_due(now).is_some_and(|next| next <= now) || broker.fetch_next(now) {}
     let mut found = Found::default();
     let ours = |name: &str| name.starts_with('x');
     for exchange in broker.exchanges().into_iter().filter(|exchange| ours(&exchange.name)) {

@@ -187,6 +187,7 @@ impl World {
 
     /// What the broker's own threads do besides: messages are read back, checkpoints made, segments copied out of.
     pub(crate) fn look_after_storage(&mut self) {
+        self.model.next_op();
         let Some(life) = &self.life else { return };
         let now = self.hand.now();
         match self.random.below(4) {
@@ -341,7 +342,9 @@ impl World {
             fatal: Box::new(move |_| heard.store(true, Ordering::Relaxed)),
         };
         let authentication = Authentication { disabled: true, ..Authentication::default() };
-        let settings = Settings { authentication, ..Settings::default() };
+        // In every other life queues leave next to everything to the disk.
+        let queue_memory = if self.random.one_in(2) { 512 } else { 16 << 20 };
+        let settings = Settings { authentication, queue_memory, ..Settings::default() };
         match Broker::open(settings, HeadReaders { amqp_0_9_1: &Heads }, storage) {
             Ok(opened) => {
                 let broker = Arc::clone(&opened.broker);
@@ -374,6 +377,11 @@ impl World {
                 )),
                 None => Err(violated("kept", format!("{file} is damaged at {offset}: {error}"))),
             },
+            // A segment whose header is damaged is one that is not there.
+            OpenError::Journal(Error::Missing { .. }) if flipped.is_some() => {
+                self.summary.corruptions += 1;
+                Ok(())
+            }
             OpenError::Journal(_) | OpenError::Settings(_) => {
                 Err(violated("kept", format!("it does not start: {error}")))
             }
