@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fairlead_journal::backend::simulated::Disk;
-use fairlead_journal::format::{BatchState, Class, RecordHeader, SEGMENT_HEADER, SegmentHeader, decode_record};
+use fairlead_journal::format::{
+    BatchState, Class, RecordHeader, SEGMENT_HEADER, SegmentHeader, decode_record,
+};
 use fairlead_journal::{
-    Backend, Error, Events, Journal, Kind, LiveCounts, Need, Options, Part, Position, Record, Rejected, Replay,
-    Step, Stopped, Stored, StreamId,
+    Backend, Error, Events, Journal, Kind, LiveCounts, Need, Options, Part, Position, Record, Rejected,
+    Replay, Step, Stopped, Stored, StreamId,
 };
 use libfuzzer_sys::fuzz_target;
 
