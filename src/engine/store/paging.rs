@@ -18,6 +18,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// How often a read is tried that the disk refuses, before what it should give is lost.
+const TRIES: usize = 3;
+
 /// What queues wait for.
 #[derive(Debug, Default)]
 pub(crate) struct Fetches {
@@ -110,7 +113,7 @@ impl Broker {
 
     /// Read a page of entries, and give it to its queue. Blocks.
     pub(crate) fn fetch_page(&self, store: &Store, cell: &Arc<QueueCell>, page: u64, now: Time) {
-        let read = store.journal.read(Position(page));
+        let read = store.read_patiently(Position(page));
         let entries = match &read {
             Ok(payload) => entries::decode_page(payload),
             Err(error) => {
@@ -164,6 +167,10 @@ impl Broker {
         let positions = fetches.iter().map(|fetch| Position(fetch.position));
         store.journal.read_each(positions, |_, payload| {
             let Some(fetch) = wanted.next() else { return };
+            let payload = match payload {
+                Err(ReadError::Io { .. }) => store.read_patiently(Position(fetch.position)),
+                payload => payload,
+            };
             match payload.and_then(|payload| store.with_parts(fetch.sequence, payload)) {
                 Ok(message) => read.push(message),
                 Err(error) => {
@@ -191,9 +198,21 @@ impl Broker {
 }
 
 impl Store {
+    /// A disk that refuses once may give it the next time; what is damaged stays so.
+    fn read_patiently(&self, position: Position) -> Result<Bytes, ReadError> {
+        let mut read = self.journal.read(position);
+        for _ in 1..TRIES {
+            if !matches!(read, Err(ReadError::Io { .. })) {
+                break;
+            }
+            read = self.journal.read(position);
+        }
+        read
+    }
+
     fn with_parts(&self, sequence: Sequence, payload: Bytes) -> Result<Read, ReadError> {
         let parts = StoredMessage::decode(&payload).map(|message| message.parts).unwrap_or_default();
-        let parts = parts.into_iter().map(|part| self.journal.read(Position(part)));
+        let parts = parts.into_iter().map(|part| self.read_patiently(Position(part)));
         Ok(Read { sequence, parts: parts.collect::<Result<_, _>>()?, payload })
     }
 }

@@ -17,10 +17,11 @@ use super::{Gone, Queue, SharedWindows, Turn};
 use crate::command::{Command, CommandLog, DropReason, SequenceRange};
 use crate::ids::Sequence;
 
-/// Entries in a page at most.
+/// Entries in a page at least and at most.
+const PAGE_LEAST: usize = 16;
 const PAGE_MOST: usize = 4096;
 /// Entries that a queue's front has in memory at least before the rest may leave it.
-const FRONT_LEAST: usize = 64;
+const FRONT_LEAST: usize = 8;
 /// Bytes of a queue's memory for each entry that its front may have.
 const BYTES_AN_ENTRY: usize = 1024;
 
@@ -117,7 +118,7 @@ impl Queue {
     /// Entries of the front, and of a page.
     fn sizes(&self) -> Option<(usize, usize)> {
         let front = (self.state.contents.budget?.get() / BYTES_AN_ENTRY).max(FRONT_LEAST);
-        Some((front, (front / 4).min(PAGE_MOST)))
+        Some((front, (front / 4).clamp(PAGE_LEAST, PAGE_MOST)))
     }
 
     /// The entries that are to leave memory, if some are: give them to the store, then say so with
