@@ -50,6 +50,13 @@ impl Registry {
         self.queues.load().get(&id).cloned()
     }
 
+    /// The queues of this moment by their ids, for what is recorded of each.
+    pub(crate) fn in_order(&self) -> Vec<Arc<QueueCell>> {
+        let mut cells: Vec<_> = self.queues.load().values().cloned().collect();
+        cells.sort_unstable_by_key(|cell| cell.id());
+        cells
+    }
+
     pub(crate) fn insert(&self, cell: Arc<QueueCell>) {
         let _writer = self.writer.lock();
         let next = self.queues.load().insert(cell.id(), cell);

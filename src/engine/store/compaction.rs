@@ -15,7 +15,7 @@ use bytes::Bytes;
 use fairlead_journal::{Part, Position, ReadError, SegmentId, StreamId};
 use fairlead_kernel::queue::{Queue, Stretch};
 use fairlead_kernel::{Sequence, Time};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -30,9 +30,9 @@ impl Broker {
     /// Copy what lives in a segment to the journal's end, so that the segment goes.
     pub(super) fn compact(&self, store: &Store, segment: SegmentId, now: Time) -> Result<(), ReadError> {
         let Some(range) = store.journal.range_of(segment) else { return Ok(()) };
-        let mut living: HashMap<u64, Living> = HashMap::new();
+        let mut living: BTreeMap<u64, Living> = BTreeMap::new();
         let mut pages = Vec::new();
-        for cell in self.queues.load().values() {
+        for cell in &self.queues.in_order() {
             let _ = cell.with_log(|queue, log| {
                 let kept = log.kept_mut()?;
                 let within = |position: &u64| range.contains(position);

@@ -148,7 +148,7 @@ impl Broker {
         let none = store.journal.live_counts();
         let catalogue = self.catalogue();
         checkpoint.stream(CATALOGUE, from, &none, catalogue)?;
-        for cell in self.queues.load().values() {
+        for cell in self.queues.in_order() {
             let stream = StreamId(cell.id().0);
             let snapshot = loop {
                 match cell.with_log(|queue, log| snapshot(store, queue, log)) {
