@@ -55,20 +55,11 @@ impl Broker {
         }
         let messages = living.len();
         for (position, living) in living {
-            let payload = match store.journal.read(Position(position)) {
-                Ok(payload) => payload,
-                // Settled meanwhile.
-                Err(ReadError::NotFound(_)) => continue,
-                Err(error) => return Err(error),
-            };
+            // What is not there has been settled meanwhile.
+            let Some(payload) = store.read_if_there(position)? else { continue };
             let Some(message) = StoredMessage::decode(&payload) else { continue };
-            let parts: Result<Vec<_>, _> =
-                message.parts.iter().map(|part| store.journal.read(Position(*part))).collect();
-            let parts = match parts {
-                Ok(parts) => parts,
-                Err(ReadError::NotFound(_)) => continue,
-                Err(error) => return Err(error),
-            };
+            let parts = message.parts.iter().map(|part| store.read_if_there(*part));
+            let Some(parts) = parts.collect::<Result<Option<Vec<_>>, _>>()? else { continue };
             Scratch::with(|scratch| {
                 living.cell.enter(self, scratch, now, |q| {
                     q.turn.log.relocate(q.queue, (living.sequence, position), &message, &parts);
@@ -90,12 +81,8 @@ impl Broker {
         page: u64,
         range: &Range<u64>,
     ) -> Result<(), ReadError> {
-        let payload = match store.journal.read(Position(page)) {
-            Ok(payload) => payload,
-            // In memory again, or gone.
-            Err(ReadError::NotFound(_)) => return Ok(()),
-            Err(error) => return Err(error),
-        };
+        // What is not there is in memory again, or has gone.
+        let Some(payload) = store.read_if_there(page)? else { return Ok(()) };
         let Some(mut entries) = entries::decode_page(&payload) else { return Ok(()) };
         let stream = StreamId(cell.id().0);
         let mut copies = Vec::new();
@@ -114,11 +101,7 @@ impl Broker {
             // Of a page that is not cold any more it is no fault.
             return if matches!(error, ReadError::NotFound(_)) { Ok(()) } else { Err(error) };
         }
-        let payload = entries::encode_page(&entries);
-        let to = store.append_live(stream, kind::PAGE, &[Part::Slice(&payload)]);
-        let mut stored = store.journal.live_counts();
-        entries.iter().for_each(|entry| stored.add(Position(entry.position), 1));
-        let stored = stored.segments().map(|(at, count)| (at.0, count)).collect();
+        let (to, stored) = store.append_page(stream, &entries);
         let taken = cell.with_log(|queue, log| {
             let kept = log.kept_mut()?;
             kept.changed = true;
@@ -138,16 +121,16 @@ impl Broker {
 }
 
 impl QueueLog {
-    /// Append a copy of a message whose record is at `from`; false if it has gone, or was moved.
+    /// Append a copy of a message whose record is at `from`, unless it has gone, or was moved.
     pub(super) fn relocate_message(
         &mut self,
         queue: &mut Queue,
         (sequence, from): (Sequence, u64),
         message: &StoredMessage<'_>,
         bodies: &[Bytes],
-    ) -> bool {
+    ) {
         if queue.position_of(sequence) != Some(from) {
-            return false;
+            return;
         }
         self.kept.changed = true;
         let parts: Vec<u64> =
@@ -155,7 +138,7 @@ impl QueueLog {
         let payload = message.moved(sequence, from, &parts);
         let to = self.append_live(kind::MOVED, &[Part::Slice(&payload)]);
         if to == 0 {
-            return false;
+            return;
         }
         self.kept.messages += 1;
         if !parts.is_empty() {
@@ -163,6 +146,5 @@ impl QueueLog {
         }
         // It is there still: nobody has had the queue meanwhile.
         let _ = queue.relocated(&[(sequence, from, to)]);
-        true
     }
 }

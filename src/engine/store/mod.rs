@@ -31,8 +31,10 @@ pub use snapshot::{Snapshot, SnapshotError};
 pub use start::{OpenError, Opened, Storage};
 
 use crate::connections::Entry;
-use fairlead_journal::{Events, Journal, Need, Part, Position, Record, Space, StreamId};
+use bytes::Bytes;
+use fairlead_journal::{Events, Journal, Need, Part, Position, ReadError, Record, Space, StreamId};
 use fairlead_kernel::ConnectionId;
+use fairlead_kernel::queue::SavedEntry;
 use fairlead_kernel::session::Event;
 use fairlead_kernel::topology::{Topology, TopologyCommand};
 use gates::Gates;
@@ -135,6 +137,24 @@ impl Store {
     fn append_live(&self, stream: StreamId, kind: fairlead_journal::Kind, parts: &[Part<'_>]) -> u64 {
         let record = Record { stream, kind, live: true, need: Need::Essential };
         self.put(record, parts).map_or(0, |position| position.0)
+    }
+
+    /// Append a page of these entries; gives where it is, 0 if the journal takes none any more, and how many of their
+    /// messages are in which segment, by a position in it.
+    fn append_page(&self, stream: StreamId, entries: &[SavedEntry]) -> (u64, Vec<(u64, u64)>) {
+        let page = self.append_live(stream, kind::PAGE, &[Part::Slice(&entries::encode_page(entries))]);
+        let mut stored = self.journal.live_counts();
+        entries.iter().for_each(|entry| stored.add(Position(entry.position), 1));
+        (page, stored.segments().map(|(at, count)| (at.0, count)).collect())
+    }
+
+    /// A record that may have gone meanwhile: then there is none.
+    fn read_if_there(&self, position: u64) -> Result<Option<Bytes>, ReadError> {
+        match self.journal.read(Position(position)) {
+            Ok(payload) => Ok(Some(payload)),
+            Err(ReadError::NotFound(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn put(&self, record: Record, parts: &[Part<'_>]) -> Option<Position> {

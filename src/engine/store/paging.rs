@@ -88,13 +88,6 @@ impl Fetches {
     }
 }
 
-/// A message's record, and the parts of its body.
-struct Read {
-    sequence: Sequence,
-    payload: Bytes,
-    parts: Vec<Bytes>,
-}
-
 impl Broker {
     /// Read what queues wait for, until the storage is closed. For a thread that may block.
     pub fn serve_fetches(&self) {
@@ -163,30 +156,36 @@ impl Broker {
     /// Read these messages, and give them to their queue. Blocks.
     pub(crate) fn fetch(&self, store: &Store, cell: &Arc<QueueCell>, fetches: &[Fetch], now: Time) {
         let (mut read, mut lost) = (Vec::with_capacity(fetches.len()), Vec::new());
+        let mut lose = |fetch: &Fetch, error: ReadError| {
+            let (queue, vhost, sequence) = (&*cell.name, &**cell.host.name(), fetch.sequence.0);
+            // Unless it was moved or has gone meanwhile, which the queue knows.
+            tracing::warn!(%error, queue, vhost, sequence, "a message cannot be read where it was");
+            lost.push(*fetch);
+        };
         let mut wanted = fetches.iter();
         let positions = fetches.iter().map(|fetch| Position(fetch.position));
-        store.journal.read_each(positions, |_, payload| {
+        store.journal.read_each(positions, |position, payload| {
             let Some(fetch) = wanted.next() else { return };
             let payload = match payload {
-                Err(ReadError::Io { .. }) => store.read_patiently(Position(fetch.position)),
+                Err(ReadError::Io { .. }) => store.read_patiently(position),
                 payload => payload,
             };
-            match payload.and_then(|payload| store.with_parts(fetch.sequence, payload)) {
-                Ok(message) => read.push(message),
-                Err(error) => {
-                    let (queue, vhost, sequence) = (&*cell.name, &**cell.host.name(), fetch.sequence.0);
-                    // Unless it was moved or has gone meanwhile, which the queue knows.
-                    tracing::warn!(%error, queue, vhost, sequence, "a message cannot be read where it was");
-                    lost.push(*fetch);
-                }
+            match payload {
+                Ok(payload) => read.push((fetch, payload)),
+                Err(error) => lose(fetch, error),
             }
         });
-        let decoded: Vec<_> = read
-            .iter()
-            .filter_map(|read| StoredMessage::decode(&read.payload).map(|it| (read, it)))
-            .collect();
+        let mut decoded = Vec::with_capacity(read.len());
+        for (fetch, payload) in &read {
+            let Some(message) = StoredMessage::decode(payload) else { continue };
+            let parts = message.parts.iter().map(|part| store.read_patiently(Position(*part)));
+            match parts.collect::<Result<Vec<_>, _>>() {
+                Ok(parts) => decoded.push((fetch.sequence, message, parts)),
+                Err(error) => lose(fetch, error),
+            }
+        }
         let messages: Vec<(Sequence, MessageView<'_>)> =
-            decoded.iter().map(|(read, it)| (read.sequence, it.entry(&read.parts).message)).collect();
+            decoded.iter().map(|(sequence, it, parts)| (*sequence, it.entry(parts).message)).collect();
         self.hand_in(cell, now, |q| {
             // Deleted meanwhile: nobody wants them any more.
             let _ = q.queue.loaded(&messages, &mut q.turn);
@@ -208,11 +207,5 @@ impl Store {
             read = self.journal.read(position);
         }
         read
-    }
-
-    fn with_parts(&self, sequence: Sequence, payload: Bytes) -> Result<Read, ReadError> {
-        let parts = StoredMessage::decode(&payload).map(|message| message.parts).unwrap_or_default();
-        let parts = parts.into_iter().map(|part| self.read_patiently(Position(part)));
-        Ok(Read { sequence, parts: parts.collect::<Result<_, _>>()?, payload })
     }
 }

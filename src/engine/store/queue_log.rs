@@ -4,10 +4,10 @@
 //! more; commands that concern none of them are not recorded either. Limits are not: they come from the topology.
 
 use super::message::{self, StoredMessage, WHOLE_BODY};
-use super::{Store, entries, kind};
+use super::{Store, kind};
 use crate::memory::Memory;
 use bytes::Bytes;
-use fairlead_journal::{Kind, Part, Position, StreamId};
+use fairlead_journal::{Kind, Part, StreamId};
 use fairlead_kernel::command::{Apply, Command, CommandLog, NewEntry, SequenceRange};
 use fairlead_kernel::message::Body;
 use fairlead_kernel::queue::Queue;
@@ -100,9 +100,7 @@ impl Log {
             log.make_page(queue);
         }
     }
-}
 
-impl Log {
     /// What is kept of a durable queue.
     pub(super) fn kept_mut(&mut self) -> Option<&mut Kept> {
         match self {
@@ -118,10 +116,9 @@ impl Log {
         (sequence, from): (Sequence, u64),
         message: &StoredMessage<'_>,
         bodies: &[Bytes],
-    ) -> bool {
-        match self {
-            Log::Memory => false,
-            Log::Journal(log) => log.relocate_message(queue, (sequence, from), message, bodies),
+    ) {
+        if let Log::Journal(log) = self {
+            log.relocate_message(queue, (sequence, from), message, bodies);
         }
     }
 }
@@ -269,15 +266,12 @@ impl QueueLog {
         if entries.iter().any(|entry| self.kept.parts.contains_key(&entry.position)) {
             return;
         }
-        let payload = entries::encode_page(&entries);
-        let page = self.append_live(kind::PAGE, &[Part::Slice(&payload)]);
+        let (page, stored) = self.store.append_page(self.stream, &entries);
         if page == 0 {
             return;
         }
-        let mut stored = self.store.journal.live_counts();
-        entries.iter().for_each(|entry| stored.add(Position(entry.position), 1));
         self.kept.changed = true;
-        queue.page_made(&entries, page, stored.segments().map(|(at, count)| (at.0, count)).collect());
+        queue.page_made(&entries, page, stored);
     }
 
     fn release(&mut self, queue: &mut Queue) {

@@ -31,8 +31,7 @@ enum Snapshot {
     Transacting,
     /// What it was at the last one; its records go on from that position.
     AsBefore(Position),
-    /// This; its records go on from that position.
-    /// Behind it, what it does not need any more.
+    /// This; its records go on from that position. Behind it, what it does not need any more.
     Taken(Position, LiveCounts, Vec<Vec<u8>>, ReleasedPages),
 }
 
@@ -46,18 +45,17 @@ fn snapshot(store: &Store, queue: &Queue, log: &mut Log) -> Snapshot {
         return Snapshot::AsBefore(from);
     }
     let mut live = store.journal.live_counts();
-    for (_, position) in queue.stored_within(1..u64::MAX) {
-        live.add(Position(position), 1);
-        for part in kept.parts.get(&position).into_iter().flatten() {
-            live.add(Position(*part), 1);
-        }
-    }
     for stretch in queue.stretches() {
         live.add(Position(stretch.page), 1);
         stretch.stored.iter().for_each(|(position, count)| live.add(Position(*position), *count));
     }
-    let parts =
-        entries::encode(queue.next_sequence(), queue.stretches(), queue.stored_entries(), &kept.parts);
+    let entries = queue.stored_entries().inspect(|entry| {
+        live.add(Position(entry.position), 1);
+        for part in kept.parts.get(&entry.position).into_iter().flatten() {
+            live.add(Position(*part), 1);
+        }
+    });
+    let parts = entries::encode(queue.next_sequence(), queue.stretches(), entries, &kept.parts);
     let (pages, messages) = (std::mem::take(&mut kept.old_pages), std::mem::take(&mut kept.old_messages));
     Snapshot::Taken(from, live, parts, ReleasedPages { pages, messages })
 }
