@@ -2,6 +2,10 @@
 
 use crate::error::Error;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The number of the next folder of this process: a name is given once, so that nobody takes a folder for the one that it knew.
+static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// A folder, removed with all that is in it when this is dropped.
 #[derive(Debug)]
@@ -13,7 +17,8 @@ impl Folder {
     /// A new one.
     pub fn new() -> Result<Self, Error> {
         let parent = std::env::temp_dir();
-        for number in 0..10_000 {
+        for _attempt in 0..10_000 {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
             let path = parent.join(format!("fairlead-bench-{}-{number}", std::process::id()));
             match std::fs::create_dir(&path) {
                 Ok(()) => return Ok(Self { path }),
