@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::backend::{Backend, File, write_full};
+use crate::backend::{Backend, File, append_full};
 use crate::error::Error;
 use crate::journal::{Shared, Space, is_full};
 use crate::options::Options;
@@ -26,6 +26,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 struct Spare {
     name: String,
     size: u64,
+    /// Since when, by the backend's clock.
+    since: Duration,
 }
 
 /// A file that is ready to become a segment.
@@ -103,9 +105,11 @@ impl Stock {
         Ok(())
     }
 
-    /// Unlink what is more than is kept, or of another size than segments are made in.
-    fn trim(&mut self, backend: &dyn Backend, options: &Options) -> Result<(), Error> {
-        while let Some(index) = self.superfluous(options) {
+    /// Unlink what is of another size than segments are made in, and what is more than is kept: that of it which was
+    /// not needed for a while, or all when room is `scarce`.
+    fn trim(&mut self, backend: &dyn Backend, options: &Options, scarce: bool) -> Result<(), Error> {
+        let before = if scarce { Duration::MAX } else { backend.now().saturating_sub(options.spare_for) };
+        while let Some(index) = self.superfluous(options, before) {
             let name = &self.spares[index].name;
             backend.remove(name).map_err(Error::io("removing", name))?;
             self.spares.remove(index);
@@ -113,9 +117,13 @@ impl Stock {
         Ok(())
     }
 
-    fn superfluous(&self, options: &Options) -> Option<usize> {
+    fn superfluous(&self, options: &Options, before: Duration) -> Option<usize> {
         let odd = self.spares.iter().position(|spare| spare.size != options.segment_size);
-        odd.or_else(|| (self.spares.len() > options.spares_most).then_some(options.spares_most))
+        odd.or_else(|| {
+            let too_many = self.spares.len() > options.spares_most;
+            let oldest = (0..self.spares.len()).min_by_key(|index| self.spares[*index].since)?;
+            (too_many && self.spares[oldest].since <= before).then_some(oldest)
+        })
     }
 }
 
@@ -129,7 +137,7 @@ fn fill(backend: &dyn Backend, keep_free: u64, size: u64) -> io::Result<()> {
     let mut written = 0;
     while written < size {
         let length = (size - written).min(zeros.len() as u64);
-        if let Err(error) = write_full(&*file, &mut [IoSlice::new(&zeros[..length as usize])], written) {
+        if let Err(error) = append_full(&*file, &mut [IoSlice::new(&zeros[..length as usize])], written) {
             // What was written would only take more of the room that is missing.
             backend.remove(UNFINISHED)?;
             return Err(error);
@@ -170,7 +178,8 @@ impl Keeper {
         self.recycle()?;
         let mut stock = shared.stock.lock();
         // What cannot be removed must not keep the next segment from being prepared.
-        let trimmed = stock.trim(&*shared.backend, &shared.options);
+        let scarce = shared.space() != Space::Enough;
+        let trimmed = stock.trim(&*shared.backend, &shared.options, scarce);
         let (sequence, size) = (stock.next_sequence, shared.options.segment_size);
         let prepared = if stock.has(sequence, size) {
             Ok(())
@@ -206,7 +215,12 @@ impl Keeper {
             superseded.iter().for_each(|position| table.unpin(*position));
         }
         let free = shared.table.write().take_free(durable, covered);
-        stock.spares.extend(free.iter().map(|segment| Spare { name: segment.name(), size: segment.size }));
+        let since = shared.backend.now();
+        stock.spares.extend(free.iter().map(|segment| Spare {
+            name: segment.name(),
+            size: segment.size,
+            since,
+        }));
         Ok(())
     }
 

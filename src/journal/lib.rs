@@ -7,7 +7,7 @@
 //! records back, tells a torn end from damage, and begins a new epoch.
 //!
 //! The journal knows bytes, streams and positions, and nothing of what they mean. The disk is a [`Backend`]; a clock
-//! is asked for statistics only. docs/journal-format.md has the bytes.
+//! is asked for statistics, and for how long a spare file has lain. docs/journal-format.md has the bytes.
 
 pub mod backend;
 mod batch;

@@ -1,5 +1,7 @@
 //! What can be chosen, in bytes and counts.
 
+use std::time::Duration;
+
 use crate::error::Error;
 use crate::format::{BATCH_HEADER, BATCH_MOST, SEGMENT_HEADER, space};
 
@@ -18,8 +20,10 @@ pub struct Options {
     pub share_from: usize,
     /// Most bytes that may wait for the disk; above, what can be refused is.
     pub pending_most: u64,
-    /// Freed segments kept for reuse; more are unlinked.
+    /// Freed segments kept for reuse; more are unlinked when they have lain for `spare_for`, or at once where room is low.
     pub spares_most: usize,
+    /// How long more of them may lie: a backlog that was emptied may come again soon, and a new file is written twice.
+    pub spare_for: Duration,
     /// Bytes of the disk that pre-writing leaves free: the writer's reserve, when it must have another segment. Without
     /// it nothing can be written that makes room.
     pub keep_free: u64,
@@ -37,6 +41,7 @@ impl Default for Options {
             share_from: 4 << 10,
             pending_most: 256 << 20,
             spares_most: 4,
+            spare_for: Duration::from_secs(60),
             keep_free: 256 << 20,
             low_below: 1 << 30,
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::backend::{File, write_full};
+use crate::backend::{File, append_full};
 use crate::batch::Batch;
 use crate::error::Error;
 use crate::format::{BatchState, SegmentHeader};
@@ -165,7 +165,8 @@ impl Writer {
         }
         let Some(active) = &mut self.active else { return Ok(()) };
         let offset = batch.start - active.first;
-        write_full(&*active.file, &mut batch.slices(), offset).map_err(Error::io("writing", &active.name))?;
+        append_full(&*active.file, &mut batch.slices(), offset)
+            .map_err(Error::io("writing", &active.name))?;
         let began = self.shared.backend.now();
         let synced = active.file.sync_data();
         // Never tried again: what a failed sync has lost, a second one does not know of.
@@ -189,7 +190,7 @@ impl Writer {
         let previous_end = self.active.as_ref().map_or(0, |active| active.end);
         let header = SegmentHeader { sequence, first, size, previous_end, root, epoch };
         let name = file_name(sequence);
-        let written = write_full(&*prepared, &mut [IoSlice::new(&header.encode())], 0);
+        let written = append_full(&*prepared, &mut [IoSlice::new(&header.encode())], 0);
         if let Err(source) = written {
             let full = is_full(&source);
             if full {

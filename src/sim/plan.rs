@@ -3,6 +3,7 @@
 
 use fairlead_journal::Options;
 use fairlead_journal::backend::simulated::{Faults, Random};
+use std::time::Duration;
 
 /// See the module's text.
 #[derive(Clone, Debug)]
@@ -45,6 +46,7 @@ impl Plan {
             share_from: 256,
             pending_most: 64 << 20,
             spares_most: 2,
+            spare_for: Duration::ZERO,
             keep_free: 0,
             low_below: 0,
         };

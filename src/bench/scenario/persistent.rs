@@ -47,7 +47,9 @@ pub async fn run(
     settings: &Settings,
     report: Report<'_>,
 ) -> Result<Sample, Error> {
-    let patience = settings.warm_up + settings.duration + PATIENCE;
+    // As much is stored before as is measured.
+    let warm_up = settings.warm_up.max(settings.duration);
+    let patience = warm_up + settings.duration + PATIENCE;
     let (mut sample, work) = with_objects(target, async |objects| {
         report("setting up");
         let mut control = target.connect(0).await?;
@@ -65,8 +67,7 @@ pub async fn run(
             }
         }
         report("warming up");
-        let publishers =
-            within(patience, &target.name, run_all(publishers, settings.warm_up, target)).await?;
+        let publishers = within(patience, &target.name, run_all(publishers, warm_up, target)).await?;
         for queue in &queues {
             control.purge(1, queue).await.map_err(|source| target.failed(source))?;
         }

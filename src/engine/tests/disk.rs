@@ -7,6 +7,7 @@ use crate::{LOW_ON_DISK, Opened, Storage};
 use fairlead_journal::backend::simulated::Disk;
 use fairlead_journal::{Options, Space, Step};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 const BODY: usize = 1000;
 
@@ -16,6 +17,7 @@ fn options() -> Options {
         first_segment_size: 64 << 10,
         record_most: 32 << 10,
         batch_bytes: 16 << 10,
+        spare_for: Duration::ZERO,
         keep_free: 0,
         low_below: 0,
         ..Options::default()

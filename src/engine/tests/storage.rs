@@ -10,6 +10,7 @@ use fairlead_kernel::message::HeadReaders;
 use fairlead_kernel::session::{Event, Outcome, Publish, Reply, Request};
 use fairlead_kernel::settings::{ConsumerSettings, ExchangeKind, ExchangeSettings, QueueSettings};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Memory of a queue: next to nothing, so that most messages are on the disk only.
 const QUEUE_MEMORY: u64 = 2000;
@@ -23,6 +24,7 @@ fn open(disk: &Disk) -> Opened {
         record_most: (1 << 20) + 1024,
         batch_bytes: 64 << 10,
         spares_most: 1,
+        spare_for: Duration::ZERO,
         keep_free: 0,
         low_below: 0,
         ..Options::default()

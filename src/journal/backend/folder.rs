@@ -4,9 +4,11 @@ use std::fs::{self, OpenOptions, TryLockError};
 use std::io::{self, IoSlice, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use super::direct::{Appended, Direct, Pool};
 use super::{Backend, File};
 use crate::error::Error;
 
@@ -19,6 +21,10 @@ const SLICES_MOST: usize = 1024;
 pub struct Folder {
     path: PathBuf,
     opened: Instant,
+    /// Files opened so far.
+    files: AtomicU64,
+    /// Where appends are made whole blocks.
+    buffers: Arc<Pool>,
 }
 
 impl Folder {
@@ -29,7 +35,7 @@ impl Folder {
     pub fn new(path: impl Into<PathBuf>) -> Result<Self, Error> {
         let path = path.into();
         fs::create_dir_all(&path).map_err(Error::io("creating", &path.to_string_lossy()))?;
-        Ok(Self { path, opened: Instant::now() })
+        Ok(Self { path, opened: Instant::now(), files: AtomicU64::new(0), buffers: Arc::default() })
     }
 
     /// Where it is.
@@ -37,28 +43,65 @@ impl Folder {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    fn real(&self, file: fs::File, path: PathBuf) -> Arc<dyn File> {
+        let number = self.files.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Real { file, path, number, direct: OnceLock::new(), buffers: Arc::clone(&self.buffers) })
+    }
 }
 
-struct Real(fs::File);
+struct Real {
+    file: fs::File,
+    /// As it was called when it was opened.
+    path: PathBuf,
+    /// Tells it from the folder's other files.
+    number: u64,
+    /// For appends, from the first on; none where the file system cannot do that.
+    direct: OnceLock<Option<Direct>>,
+    buffers: Arc<Pool>,
+}
+
+impl Real {
+    fn direct(&self) -> io::Result<Option<&Direct>> {
+        if let Some(known) = self.direct.get() {
+            return Ok(known.as_ref());
+        }
+        let opened = Direct::open(&self.path)?;
+        Ok(self.direct.get_or_init(|| opened).as_ref())
+    }
+}
 
 impl File for Real {
     fn length(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(into, offset)
+        self.file.read_at(into, offset)
     }
 
     fn write_at(&self, from: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         match from {
-            [one] => self.0.write_at(one, offset),
-            many => Ok(rustix::io::pwritev(&self.0, &many[..many.len().min(SLICES_MOST)], offset)?),
+            [one] => self.file.write_at(one, offset),
+            many => Ok(rustix::io::pwritev(&self.file, &many[..many.len().min(SLICES_MOST)], offset)?),
         }
     }
 
+    fn append_at(&self, from: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        if let Some(direct) = self.direct()? {
+            let appended = self.buffers.append(direct, (self.number, &self.file), from, offset)?;
+            if let Appended::Written(count) = appended {
+                return Ok(count);
+            }
+        }
+        self.write_at(from, offset)
+    }
+
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        match self.direct.get() {
+            Some(Some(direct)) => direct.sync_data(),
+            Some(None) | None => self.file.sync_data(),
+        }
     }
 }
 
@@ -68,14 +111,15 @@ impl Backend for Folder {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        let file = OpenOptions::new().read(true).write(true).open(self.path.join(name))?;
-        Ok(Arc::new(Real(file)))
+        let path = self.path.join(name);
+        let file = OpenOptions::new().read(true).write(true).open(&path)?;
+        Ok(self.real(file, path))
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
         let path = self.path.join(name);
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
-        Ok(Arc::new(Real(file)))
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path)?;
+        Ok(self.real(file, path))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

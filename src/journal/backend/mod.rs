@@ -1,6 +1,7 @@
 //! The disk, as the journal needs it: one folder of files. [`Folder`] is a real one; [`simulated::Disk`] is one
 //! that a seed can crash and that fails when told to.
 
+mod direct;
 mod folder;
 pub mod simulated;
 
@@ -31,6 +32,15 @@ pub trait File: Send + Sync {
     /// # Errors
     /// What the system says.
     fn write_at(&self, from: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
+
+    /// Write behind what was written last; fewer bytes than given may be written. What a longer file holds within the
+    /// next 4 KiB behind them may be lost.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn append_at(&self, from: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        self.write_at(from, offset)
+    }
 
     /// Have all that was written on the disk when this returns.
     ///
@@ -89,7 +99,7 @@ pub trait Backend: Send + Sync {
     /// [`Error::Locked`] when one is in, or what the system says.
     fn lock(&self) -> Result<Box<dyn Send + Sync>, Error>;
 
-    /// Time since some beginning, for statistics only.
+    /// Time since some beginning: for statistics, and for how long a spare file lies.
     fn now(&self) -> Duration;
 }
 
@@ -114,10 +124,26 @@ pub(crate) fn read_full(file: &dyn File, into: &mut [u8], offset: u64) -> io::Re
 ///
 /// # Errors
 /// What the system says; a part may have been written.
-pub(crate) fn write_full(file: &dyn File, mut from: &mut [IoSlice<'_>], mut offset: u64) -> io::Result<()> {
+pub(crate) fn write_full(file: &dyn File, from: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
+    until_all(from, offset, |from, offset| file.write_at(from, offset))
+}
+
+/// Append all of it, however often that takes.
+///
+/// # Errors
+/// What the system says; a part may have been written.
+pub(crate) fn append_full(file: &dyn File, from: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
+    until_all(from, offset, |from, offset| file.append_at(from, offset))
+}
+
+fn until_all(
+    mut from: &mut [IoSlice<'_>],
+    mut offset: u64,
+    mut write: impl FnMut(&[IoSlice<'_>], u64) -> io::Result<usize>,
+) -> io::Result<()> {
     IoSlice::advance_slices(&mut from, 0);
     while !from.is_empty() {
-        match file.write_at(from, offset) {
+        match write(from, offset) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(count) => {
                 offset += count as u64;

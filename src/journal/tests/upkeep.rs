@@ -6,12 +6,13 @@ mod world;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use fairlead_journal::backend::simulated::{Disk, Happened};
 use fairlead_journal::{
-    Backend, Error, Journal, LiveCounts, Need, Opened, Part, Position, Record, Rejected, Replay, Step,
-    Stopped, Stored, StreamId,
+    Backend, Error, Journal, LiveCounts, Need, Opened, Options, Part, Position, Record, Rejected, Replay,
+    Step, Stopped, Stored, StreamId,
 };
 use world::owner::{ITEM, MOVED, Owner, SETTLED};
 use world::{Heard, options};
@@ -25,7 +26,11 @@ fn settled(stream: u64) -> Record {
 }
 
 fn open(disk: &Disk, replay: &mut dyn Replay) -> Opened {
-    Journal::open(Arc::new(disk.clone()), options(), Box::new(Heard::default()), replay).expect("it opens")
+    open_with(disk, options(), replay)
+}
+
+fn open_with(disk: &Disk, options: Options, replay: &mut dyn Replay) -> Opened {
+    Journal::open(Arc::new(disk.clone()), options, Box::new(Heard::default()), replay).expect("it opens")
 }
 
 fn write_all(opened: &mut Opened) {
@@ -88,6 +93,27 @@ fn a_segment_goes_when_nothing_in_it_lives_and_a_checkpoint_covers_it_and_not_be
     assert_eq!(files, spares + statistics.sealed_segments + statistics.active_segments);
     append_items(&mut opened, 1, 60);
     assert!(disk.list().expect("listed").len() as u64 <= files, "spares are used again");
+}
+
+#[test]
+fn more_spares_than_are_kept_lie_for_a_while_unless_room_is_low() {
+    let disk = Disk::new(1, 64 << 20);
+    // The disk's clock goes a microsecond with each look at it.
+    let patient = Options { spare_for: Duration::from_micros(400), ..options() };
+    let mut opened = open_with(&disk, patient, &mut Owner::default());
+    let items = append_items(&mut opened, 1, 400);
+    settle(&mut opened, 1, &items);
+    checkpoint(&mut opened, &[(1, &[])]);
+    opened.keeper.step().expect("the disk works");
+    let lying = opened.journal.statistics().spare_segments;
+    assert!(lying > options().spares_most as u64 + 2, "{lying} spares");
+    let mut steps = 0;
+    while opened.journal.statistics().spare_segments > options().spares_most as u64 + 1 {
+        opened.keeper.step().expect("the disk works");
+        steps += 1;
+        assert!(steps < 1000, "they never go");
+    }
+    assert!(steps > 10, "they went after {steps} looks");
 }
 
 #[test]

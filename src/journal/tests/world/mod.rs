@@ -7,6 +7,7 @@ pub mod owner;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use fairlead_journal::backend::simulated::{Disk, Faults, Random};
@@ -28,6 +29,7 @@ pub fn options() -> Options {
         share_from: 256,
         pending_most: 1 << 20,
         spares_most: 2,
+        spare_for: Duration::ZERO,
         keep_free: 0,
         low_below: 0,
     }
