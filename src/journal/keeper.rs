@@ -133,6 +133,8 @@ fn fill(backend: &dyn Backend, keep_free: u64, size: u64) -> io::Result<()> {
         return Err(io::ErrorKind::StorageFull.into());
     }
     let file = backend.create(UNFINISHED)?;
+    // As long as it will be from the beginning: whole blocks need not go through the page cache then.
+    append_full(&*file, &mut [IoSlice::new(&[0])], size - 1)?;
     let zeros = vec![0; ZEROS.min(size as usize)];
     let mut written = 0;
     while written < size {

@@ -47,8 +47,8 @@ pub async fn run(
     settings: &Settings,
     report: Report<'_>,
 ) -> Result<Sample, Error> {
-    // As much is stored before as is measured.
-    let warm_up = settings.warm_up.max(settings.duration);
+    // As much is stored before as is measured: the first time is slower.
+    let warm_up = settings.warm_up.max(settings.duration * 3 / 2);
     let patience = warm_up + settings.duration + PATIENCE;
     let (mut sample, work) = with_objects(target, async |objects| {
         report("setting up");
