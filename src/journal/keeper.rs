@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::backend::{Backend, File, append_full};
+use crate::backend::{Backend, File, append_full, write_full};
 use crate::error::Error;
 use crate::journal::{Shared, Space, is_full};
 use crate::options::Options;
@@ -134,7 +134,7 @@ fn fill(backend: &dyn Backend, keep_free: u64, size: u64) -> io::Result<()> {
     }
     let file = backend.create(UNFINISHED)?;
     // As long as it will be from the beginning: whole blocks need not go through the page cache then.
-    append_full(&*file, &mut [IoSlice::new(&[0])], size - 1)?;
+    write_full(&*file, &mut [IoSlice::new(&[0])], size - 1)?;
     let zeros = vec![0; ZEROS.min(size as usize)];
     let mut written = 0;
     while written < size {

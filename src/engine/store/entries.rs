@@ -6,7 +6,7 @@
 //! each as numbers of seven bits a byte, lowest first, the highest bit set where more follow:
 //!
 //! ```text
-//! sequence, less the one before | position, less the one before, zigzag | length of the body | digest
+//! sequence, less the one before | position, less the one before, zigzag | length of the body
 //! flags: 1 redelivered, 2 expires, 4 delivery count, 8 priority, 16 parts; what they announce:
 //! expires | delivery count | priority | number of parts, and each part's position, less the entry's, zigzag
 //! ```
@@ -100,12 +100,11 @@ fn put_entry(
     put(part, entry.sequence.0 - *sequence);
     put_difference(part, entry.position, *position);
     (*sequence, *position) = (entry.sequence.0, entry.position);
-    let (digest, length) = match entry.message {
-        SavedMessage::Stored { digest, length } => (digest, length),
-        SavedMessage::Here(_) => (0, 0),
+    let length = match entry.message {
+        SavedMessage::Stored { length } => length,
+        SavedMessage::Here(_) => 0,
     };
     put(part, length.into());
-    put(part, digest.into());
     let flags = flag(REDELIVERED, entry.redelivered)
         | flag(EXPIRES, entry.expires.0 != 0)
         | flag(COUNT, entry.delivery_count > 0)
@@ -148,7 +147,6 @@ fn decode_entries(mut fields: Fields<'_>, mut each: impl FnMut(SavedEntry, Vec<u
         sequence = sequence.checked_add(get(&mut fields)?)?;
         position = get_difference(&mut fields, position)?;
         let length = u32::try_from(get(&mut fields)?).ok()?;
-        let digest = u32::try_from(get(&mut fields)?).ok()?;
         let flags = get(&mut fields)?;
         let mut announced = |flag| if flags & flag == 0 { Some(0) } else { get(&mut fields) };
         let [expires, count, priority] = [announced(EXPIRES)?, announced(COUNT)?, announced(PRIORITY)?];
@@ -161,7 +159,7 @@ fn decode_entries(mut fields: Fields<'_>, mut each: impl FnMut(SavedEntry, Vec<u
             delivery_count: u16::try_from(count).ok()?,
             redelivered: flags & REDELIVERED != 0,
             position,
-            message: SavedMessage::Stored { digest, length },
+            message: SavedMessage::Stored { length },
         };
         each(entry, parts?);
     }
@@ -215,7 +213,7 @@ mod tests {
             delivery_count: if number.is_multiple_of(7) { 300 } else { 0 },
             redelivered: number.is_multiple_of(2),
             position: if number.is_multiple_of(11) { 1 << 50 } else { 1000 + number * 77 },
-            message: SavedMessage::Stored { digest: u32::MAX - number as u32, length: number as u32 * 1000 },
+            message: SavedMessage::Stored { length: number as u32 * 1000 },
         }
     }
 

@@ -6,7 +6,6 @@ use super::chunk::Chunks;
 use super::entry::{ACQUIRED, Entry, FETCHING, Handle, LEAVING, REDELIVERED};
 use super::lane::{Lane, Place};
 use super::snapshot::{SavedEntry, SavedMessage};
-use super::state::message_digest;
 use super::stretch::{ReleasedPages, Stretch};
 use super::{labels, packed};
 use crate::command::{NewEntry, SequenceRange};
@@ -127,8 +126,7 @@ impl Contents {
                 }
                 before = Some(&entry.message);
                 let (handle, body_length) = if stored {
-                    let digest = message_digest(&entry.message);
-                    (Handle::Stored { digest }, short(entry.message.body.len()))
+                    (Handle::Stored, short(entry.message.body.len()))
                 } else {
                     keep(&mut self.chunks, &mut self.shared_bytes, &entry.message, &mut label)
                 };
@@ -154,11 +152,11 @@ impl Contents {
 
     /// Add an entry that was saved and whose message is in the store, ready, to a lane.
     pub(super) fn put_saved(&mut self, lane: usize, saved: &SavedEntry) {
-        let SavedMessage::Stored { digest, length } = saved.message else { return };
+        let SavedMessage::Stored { length } = saved.message else { return };
         self.expiring += u64::from(saved.expires.0 != 0);
         self.ready.add(length);
         self.lanes[lane].push(Entry {
-            handle: Handle::Stored { digest },
+            handle: Handle::Stored,
             sequence: saved.sequence,
             expires: saved.expires,
             position: saved.position,
@@ -280,7 +278,7 @@ impl Contents {
                 if entry.is_ready() {
                     stopped = if entry.expired_before(now) {
                         Some(Stopped::Expired(entry.sequence))
-                    } else if matches!(entry.handle, Handle::Stored { .. }) {
+                    } else if matches!(entry.handle, Handle::Stored) {
                         Some(Stopped::Stored(entry.sequence))
                     } else if serve(&self.chunks, entry) {
                         None
@@ -351,7 +349,7 @@ impl Contents {
                             dead = Dead { chunk, messages: 1 };
                         }
                         Handle::Shared(message) => *shared_bytes -= shared_size(&message),
-                        Handle::Stored { .. } | Handle::Gone => {}
+                        Handle::Stored | Handle::Gone => {}
                     }
                 });
             }
@@ -364,14 +362,14 @@ impl Contents {
     }
 
     /// The message is in the store: let go of it here.
-    pub(super) fn page_out(&mut self, spot: Spot, digest: u32, position: u64) {
+    pub(super) fn page_out(&mut self, spot: Spot, position: u64) {
         let entry = self.at_mut(spot);
         entry.position = position;
-        let handle = std::mem::replace(&mut entry.handle, Handle::Stored { digest });
+        let handle = std::mem::replace(&mut entry.handle, Handle::Stored);
         match handle {
             Handle::Inline { chunk, .. } => self.chunks.release(chunk, 1),
             Handle::Shared(message) => self.shared_bytes -= shared_size(&message),
-            Handle::Stored { .. } | Handle::Gone => {}
+            Handle::Stored | Handle::Gone => {}
         }
     }
 
@@ -468,7 +466,7 @@ pub(super) fn view<'a>(chunks: &'a Chunks, entry: &'a Entry) -> Option<MessageVi
     match &entry.handle {
         Handle::Inline { chunk, offset } => Some(chunks.view(*chunk, *offset)),
         Handle::Shared(message) => Some(Message::view(message)),
-        Handle::Stored { .. } | Handle::Gone => None,
+        Handle::Stored | Handle::Gone => None,
     }
 }
 

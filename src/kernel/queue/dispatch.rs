@@ -255,7 +255,7 @@ impl Queue {
         {
             let spot = Spot { place, ..spot };
             let entry = self.state.contents.at_mut(spot);
-            if !matches!(entry.handle, Handle::Stored { .. }) || entry.has(FETCHING) || !entry.is_ready() {
+            if !matches!(entry.handle, Handle::Stored) || entry.has(FETCHING) || !entry.is_ready() {
                 return;
             }
             entry.flags |= FETCHING;
@@ -270,7 +270,7 @@ impl Queue {
         for at in 0..self.consumers.browsers.len() {
             let index = self.consumers.browsers[at];
             while let Some(spot) = self.next_to_browse(index, turn.now) {
-                if matches!(self.state.contents.at(spot).handle, Handle::Stored { .. }) {
+                if matches!(self.state.contents.at(spot).handle, Handle::Stored) {
                     self.want(spot, turn.effects);
                     break;
                 }
@@ -326,7 +326,7 @@ fn append(bucket: &mut DeliveryBatch, chunks: &Chunks, entry: &Entry, mark: u64,
     match &entry.handle {
         Handle::Inline { chunk, offset } => bucket.push_packed(stamp, chunks, (*chunk, *offset), pass),
         Handle::Shared(message) => bucket.push_shared(stamp, Arc::clone(message), shared_size(message)),
-        Handle::Stored { .. } | Handle::Gone => 0,
+        Handle::Stored | Handle::Gone => 0,
     }
 }
 

@@ -17,10 +17,7 @@ pub(super) enum Handle {
     /// On its own, perhaps shared with other queues.
     Shared(Arc<Message>),
     /// Only in the store.
-    Stored {
-        /// Digest of the message, which the state hash needs.
-        digest: u32,
-    },
+    Stored,
     /// The entry is dead.
     Gone,
 }

@@ -124,7 +124,7 @@ impl Queue {
     /// A ready entry's time has run out; false if its message has to be fetched first.
     pub(super) fn expire<L, W>(&mut self, spot: Spot, turn: &mut Turn<'_, L, W>) -> bool {
         if self.state.limits.dead_letter_exchange.is_some() {
-            if matches!(self.state.contents.at(spot).handle, Handle::Stored { .. }) {
+            if matches!(self.state.contents.at(spot).handle, Handle::Stored) {
                 self.want(spot, turn.effects);
                 return false;
             }

@@ -59,7 +59,7 @@ impl Queue {
             delivery_count: entry.delivery_count,
             redelivered: entry.has(REDELIVERED),
         };
-        if matches!(entry.handle, Handle::Stored { .. }) {
+        if matches!(entry.handle, Handle::Stored) {
             self.want(spot, turn.effects);
             return Got::Waiting;
         }
@@ -83,7 +83,7 @@ impl Queue {
             Handle::Shared(message) => {
                 turn.effects.got.push_shared(stamp, Arc::clone(message), shared_size(message));
             }
-            Handle::Stored { .. } | Handle::Gone => {}
+            Handle::Stored | Handle::Gone => {}
         }
         self.counters.redelivered += u64::from(stamp.redelivered);
         if acknowledge {

@@ -51,7 +51,7 @@ impl Queue {
             }
             displaced += 1;
             if dead_letter {
-                if matches!(self.state.contents.at(spot).handle, Handle::Stored { .. }) {
+                if matches!(self.state.contents.at(spot).handle, Handle::Stored) {
                     self.want(spot, turn.effects);
                     break;
                 }

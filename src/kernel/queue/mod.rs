@@ -286,8 +286,8 @@ impl Queue {
             + self.keys.as_ref().map_or(0, |keys| keys.memory())
     }
 
-    /// Digest of all that the log has made: same log, same digest. Consumers and what they hold are not in
-    /// it.
+    /// Digest of all that the log has made: same log, same digest. Consumers and what they hold are not in it, and of
+    /// messages only their lengths: their bytes are the log's, and need not be in memory.
     #[must_use]
     pub fn state_hash(&self) -> u64 {
         self.state.hash()

@@ -20,11 +20,10 @@ impl Queue {
         for &(sequence, position) in stored {
             let Some(spot) = self.state.contents.find(sequence) else { continue };
             let entry = self.state.contents.at(spot);
-            if entry.has(ACQUIRED | LEAVING) || matches!(entry.handle, Handle::Stored { .. }) {
+            if entry.has(ACQUIRED | LEAVING) || matches!(entry.handle, Handle::Stored) {
                 continue;
             }
-            let digest = self.state.digest(entry);
-            self.state.contents.page_out(spot, digest, position);
+            self.state.contents.page_out(spot, position);
         }
         Ok(())
     }
@@ -48,7 +47,7 @@ impl Queue {
         self.alive()?;
         for (sequence, message) in messages {
             if let Some(spot) = self.state.contents.find(*sequence)
-                && matches!(self.state.contents.at(spot).handle, Handle::Stored { .. })
+                && matches!(self.state.contents.at(spot).handle, Handle::Stored)
             {
                 self.state.contents.page_in(spot, message);
                 self.index_keys(std::iter::once(*sequence));
@@ -83,7 +82,7 @@ impl Queue {
         for Fetch { sequence, position, .. } in fetches {
             let Some(spot) = self.state.contents.find(*sequence) else { continue };
             let entry = self.state.contents.at_mut(spot);
-            if !matches!(entry.handle, Handle::Stored { .. }) {
+            if !matches!(entry.handle, Handle::Stored) {
                 continue;
             }
             entry.flags &= !FETCHING;
@@ -106,7 +105,7 @@ impl Queue {
         let spot = self.state.contents.next_ready()?;
         let entry = self.state.contents.at(spot);
         let Entry { sequence, position, body_length: length, .. } = *entry;
-        matches!(entry.handle, Handle::Stored { .. }).then_some(Fetch { sequence, position, length })
+        matches!(entry.handle, Handle::Stored).then_some(Fetch { sequence, position, length })
     }
 
     /// Whether all messages have to be in memory for this queue to work.

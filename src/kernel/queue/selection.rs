@@ -143,7 +143,7 @@ impl Queue {
             let sequence = Sequence(delivery.0 & !BROWSED);
             if let Some(spot) = self.state.contents.find(sequence)
                 && self.state.contents.at(spot).is_ready()
-                && !matches!(self.state.contents.at(spot).handle, Handle::Stored { .. })
+                && !matches!(self.state.contents.at(spot).handle, Handle::Stored)
             {
                 self.state.contents.acquire(spot);
                 acquired.push(sequence);

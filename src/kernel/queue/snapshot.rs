@@ -15,8 +15,6 @@ pub enum SavedMessage {
     Here(Arc<Message>),
     /// In the store only.
     Stored {
-        /// Digest of the message.
-        digest: u32,
         /// Length of its body.
         length: u32,
     },
@@ -61,15 +59,9 @@ impl Queue {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let contents = &self.state.contents;
-        let entries = contents.in_order().into_iter().map(|entry| SavedEntry {
-            message: match (&entry.handle, view(&contents.chunks, entry)) {
-                (_, Some(message)) => SavedMessage::Here(message.to_shared()),
-                (Handle::Stored { digest }, None) => {
-                    SavedMessage::Stored { digest: *digest, length: entry.body_length }
-                }
-                (_, None) => SavedMessage::Stored { digest: 0, length: 0 },
-            },
-            ..saved(entry)
+        let entries = contents.in_order().into_iter().map(|entry| match view(&contents.chunks, entry) {
+            Some(message) => SavedEntry { message: SavedMessage::Here(message.to_shared()), ..saved(entry) },
+            None => saved(entry),
         });
         Snapshot {
             next: self.state.next,
@@ -117,10 +109,7 @@ impl Queue {
             SavedMessage::Here(message) => {
                 contents.put_back(entry(Handle::Gone, 0), Some(&Message::view(message)));
             }
-            SavedMessage::Stored { digest, length } => {
-                let handle = Handle::Stored { digest: *digest };
-                contents.put_back(entry(handle, *length), None);
-            }
+            SavedMessage::Stored { length } => contents.put_back(entry(Handle::Stored, *length), None),
         }
         self.index_keys(std::iter::once(saved.sequence));
     }
@@ -134,10 +123,7 @@ impl Queue {
     /// What a store that has the messages must know of the entries that are in it, in the order of their sequences.
     pub fn stored_entries(&self) -> impl Iterator<Item = SavedEntry> {
         let entries = self.state.contents.in_order().into_iter().filter(|entry| entry.position != 0);
-        entries.map(|entry| SavedEntry {
-            message: SavedMessage::Stored { digest: self.state.digest(entry), length: entry.body_length },
-            ..saved(entry)
-        })
+        entries.map(saved)
     }
 
     /// Whether there are transactions that have neither been committed nor rolled back.
@@ -147,7 +133,7 @@ impl Queue {
     }
 }
 
-/// All but the message.
+/// An entry as one whose message is in the store.
 pub(super) fn saved(entry: &Entry) -> SavedEntry {
     SavedEntry {
         sequence: entry.sequence,
@@ -156,6 +142,6 @@ pub(super) fn saved(entry: &Entry) -> SavedEntry {
         delivery_count: entry.delivery_count,
         redelivered: entry.has(REDELIVERED),
         position: entry.position,
-        message: SavedMessage::Stored { digest: 0, length: 0 },
+        message: SavedMessage::Stored { length: entry.body_length },
     }
 }

@@ -3,17 +3,16 @@
 //! `apply` is total and needs no clock: what it is told to remove and does not find is gone already. The
 //! flags, counts and cursors that dispatch reads are kept up to date in passing, and are not hashed.
 
-use super::contents::{Contents, Spot, Volume, view};
-use super::entry::{ACQUIRED, Entry, Handle, REDELIVERED};
+use super::contents::{Contents, Spot, Volume};
+use super::entry::{ACQUIRED, REDELIVERED};
 use super::lane::Lane;
 use super::snapshot::saved;
 use super::stretch::hash_of;
 use crate::command::{Command, NewEntry, RecordedEntry, SequenceRange};
 use crate::ids::{Sequence, Time};
-use crate::message::{Body, DeathReason, MessageView};
 use crate::settings::Limits;
 use std::collections::BTreeMap;
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use xxhash_rust::xxh3::Xxh3;
 
 /// A transaction's share of this queue, held until its end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -186,7 +185,7 @@ impl State {
         hash.update(&self.next.0.to_le_bytes());
         hash_limits(&mut hash, &self.limits);
         let entries = self.contents.lanes.iter().flat_map(Lane::iter);
-        let entries = entries.map(|entry| hash_of(&saved(entry), self.digest(entry)));
+        let entries = entries.map(|entry| hash_of(&saved(entry), entry.body_length));
         let cold = self.contents.cold.iter().map(|stretch| stretch.hash);
         hash.update(&entries.chain(cold).fold(0_u64, u64::wrapping_add).to_le_bytes());
         for (transaction, part) in self.parts.iter() {
@@ -194,7 +193,7 @@ impl State {
             for entry in &part.entries {
                 hash.update(&entry.expires.0.to_le_bytes());
                 hash.update(&[entry.priority]);
-                hash.update(&message_digest(&entry.view().message).to_le_bytes());
+                hash.update(&(entry.view().message.body.len() as u64).to_le_bytes());
             }
             for range in &part.accepted {
                 hash.update(&range.first.0.to_le_bytes());
@@ -202,14 +201,6 @@ impl State {
             }
         }
         hash.digest()
-    }
-
-    /// Digest of an entry's message, wherever it lies.
-    pub(super) fn digest(&self, entry: &Entry) -> u32 {
-        match entry.handle {
-            Handle::Stored { digest } => digest,
-            _ => view(&self.contents.chunks, entry).map_or(0, |message| message_digest(&message)),
-        }
     }
 }
 
@@ -227,68 +218,6 @@ fn hash_limits(hash: &mut Xxh3, limits: &Limits) {
     for name in [&limits.dead_letter_exchange, &limits.dead_letter_key] {
         number(hash, name.as_ref().map(|name| name.len() as u64));
         hash.update(name.as_deref().unwrap_or_default().as_bytes());
-    }
-}
-
-/// Digest of a message's content, however its body is cut. Taken of each message that leaves memory, so the parts are
-/// hashed in one call each, and their hashes mixed: a running hash costs three times as much.
-pub(super) fn message_digest(message: &MessageView<'_>) -> u32 {
-    let mut digest = Digest(u64::from(message.origin as u8) << 1 | u64::from(message.persistent));
-    digest.number(message.publisher.0);
-    digest.text(message.exchange);
-    digest.text(message.routing_key);
-    digest.number(xxh3_64(message.head));
-    digest.number(match message.body {
-        Body::Slice(slice) => xxh3_64(slice),
-        Body::Segments([whole]) => xxh3_64(whole),
-        Body::Segments(segments) => {
-            let mut hash = Xxh3::new();
-            segments.iter().for_each(|segment| hash.update(segment));
-            hash.digest()
-        }
-    });
-    if let Some(overlay) = message.overlay {
-        digest
-            .number(1 | u64::from(overlay.expiry_removed) << 1 | u64::from(overlay.extra_keys_removed) << 2);
-        if let Some((queue, reason, exchange)) = &overlay.first_death {
-            digest.text(queue);
-            digest.number(reason_number(*reason));
-            digest.text(exchange);
-        }
-        for death in &overlay.deaths {
-            digest.number(death.count);
-            digest.number(reason_number(death.reason));
-            digest.text(&death.queue);
-            digest.number(death.time.0);
-            digest.text(&death.exchange);
-            death.routing_keys.iter().for_each(|key| digest.text(key));
-            digest.number(death.original_expiry.unwrap_or(u64::MAX));
-        }
-    }
-    // The upper half is as good as the lower: a stored entry has room for one.
-    u32::try_from(xxh3_64(&digest.0.to_le_bytes()) >> 32).unwrap_or_default()
-}
-
-/// Numbers mixed in their order.
-struct Digest(u64);
-
-impl Digest {
-    fn number(&mut self, number: u64) {
-        // An odd number with bits everywhere (2^64 by the golden ratio): each step can be undone, so nothing is lost.
-        self.0 = (self.0.rotate_left(23) ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    }
-
-    fn text(&mut self, text: &str) {
-        self.number(xxh3_64(text.as_bytes()));
-    }
-}
-
-fn reason_number(reason: DeathReason) -> u64 {
-    match reason {
-        DeathReason::Expired => 0,
-        DeathReason::Rejected => 1,
-        DeathReason::Displaced => 2,
-        DeathReason::DeliveryLimit => 3,
     }
 }
 

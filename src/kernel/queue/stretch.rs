@@ -143,15 +143,8 @@ impl Queue {
         if tail.ready < (2 * page as u64).max(contents.page_from) {
             return None;
         }
-        let entries: Vec<SavedEntry> = tail
-            .iter()
-            .take(page)
-            .take_while(|entry| is_plain(entry))
-            .map(|entry| SavedEntry {
-                message: SavedMessage::Stored { digest: self.state.digest(entry), length: entry.body_length },
-                ..super::snapshot::saved(entry)
-            })
-            .collect();
+        let entries: Vec<SavedEntry> =
+            tail.iter().take(page).take_while(|entry| is_plain(entry)).map(super::snapshot::saved).collect();
         if entries.len() < page {
             // Not to be tried again with each message.
             self.state.contents.page_from = self.state.contents.lanes.last()?.ready + page as u64;
@@ -169,10 +162,10 @@ impl Queue {
             Stretch { first, last, messages: 0, bytes: 0, hash: 0, redelivered: false, page, stored };
         let contents = &mut self.state.contents;
         for entry in entries {
-            if let SavedMessage::Stored { digest, length } = entry.message {
+            if let SavedMessage::Stored { length } = entry.message {
                 stretch.messages += 1;
                 stretch.bytes += u64::from(length);
-                stretch.hash = stretch.hash.wrapping_add(hash_of(entry, digest));
+                stretch.hash = stretch.hash.wrapping_add(hash_of(entry, length));
             }
         }
         let Contents { lanes, chunks, shared_bytes, .. } = contents;
@@ -180,7 +173,7 @@ impl Queue {
             tail.remove(SequenceRange { first, last }, 0, |_, handle| match handle {
                 Handle::Inline { chunk, .. } => chunks.release(chunk, 1),
                 Handle::Shared(message) => *shared_bytes -= super::contents::shared_size(&message),
-                Handle::Stored { .. } | Handle::Gone => {}
+                Handle::Stored | Handle::Gone => {}
             });
         }
         contents.cold.push_back(stretch);
@@ -299,12 +292,12 @@ impl Queue {
 }
 
 /// What an entry is in the state hash, wherever it lies: the sum over all entries is the same whatever is in pages.
-pub(super) fn hash_of(entry: &SavedEntry, digest: u32) -> u64 {
+pub(super) fn hash_of(entry: &SavedEntry, body_length: u32) -> u64 {
     let mut bytes = [0; 24];
     bytes[..8].copy_from_slice(&entry.sequence.0.to_le_bytes());
     bytes[8..16].copy_from_slice(&entry.expires.0.to_le_bytes());
     bytes[16..18].copy_from_slice(&entry.delivery_count.to_le_bytes());
     bytes[18..20].copy_from_slice(&[entry.priority, u8::from(entry.redelivered)]);
-    bytes[20..].copy_from_slice(&digest.to_le_bytes());
+    bytes[20..].copy_from_slice(&body_length.to_le_bytes());
     xxhash_rust::xxh3::xxh3_64(&bytes)
 }
