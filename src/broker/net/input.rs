@@ -18,6 +18,8 @@ const COLD: usize = 64 * 1024;
 const HOT: usize = 256 * 1024;
 /// Buffers that a thread keeps for the next reader.
 const SPARE_BUFFERS: usize = 4;
+/// Largest that is kept, in bytes: what a busy connection reads, behind as much of an unfinished frame.
+const SPARE_MOST: usize = 2 * HOT;
 /// An unfinished frame of at least this many bytes keeps its buffer: copying it out and back costs more.
 const KEEP_FROM: usize = 16 * 1024;
 
@@ -25,21 +27,26 @@ thread_local! {
     static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A buffer of at least `size` initialised bytes.
+/// A buffer of at least `size` initialised bytes: a spare one, or one that can be a spare for most.
 fn borrow_buffer(size: usize) -> Vec<u8> {
-    let mut buffer = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
-    if buffer.len() < size {
-        buffer.resize(size, 0);
-    }
-    buffer
+    let spare = SPARE.with_borrow_mut(|spare| {
+        let fits = spare.iter().position(|buffer| buffer.len() >= size)?;
+        Some(spare.swap_remove(fits))
+    });
+    spare.unwrap_or_else(|| vec![0; size.next_multiple_of(COLD)])
 }
 
-/// Keep a buffer for the next reader. What a waiting connection kept for itself is none: in a place of the few it
-/// would have real ones made anew, and filled with zeros, for each read.
+/// Keep a buffer for the next reader, the larger ones first. What a waiting connection kept for itself is none: in a
+/// place of the few it would have real ones made anew, and filled with zeros, for each read.
 fn give_back(buffer: Vec<u8>) {
+    if !(COLD..=SPARE_MOST).contains(&buffer.len()) {
+        return;
+    }
     SPARE.with_borrow_mut(|spare| {
-        if spare.len() < SPARE_BUFFERS && (COLD..=HOT).contains(&buffer.len()) {
+        if spare.len() < SPARE_BUFFERS {
             spare.push(buffer);
+        } else if let Some(smaller) = spare.iter_mut().find(|spare| spare.len() < buffer.len()) {
+            *smaller = buffer;
         }
     });
 }
