@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::aligned::{Aligned, BLOCK};
 use crate::format::{ALIGNMENT, BATCH_HEADER, BatchState, RECORD_HEADER, decode_record, peek_length};
 use crate::root::NewRoot;
 
@@ -30,10 +31,18 @@ impl Part<'_> {
     }
 }
 
-/// A shared part, which stands before `buffer[before]`.
+/// A shared part, which stands before the byte `before` of the buffer.
 struct Shared {
     before: usize,
     part: Bytes,
+}
+
+/// The bytes of a segment's last block, which the next batch goes on with.
+#[derive(Default)]
+pub struct LastBlock {
+    /// The position behind them; 0 when they are not known.
+    end: u64,
+    bytes: Vec<u8>,
 }
 
 /// Records on their way to one place in one segment.
@@ -44,21 +53,32 @@ pub struct Batch {
     pub start: u64,
     /// The root that it ends, when it does.
     pub root: Option<Arc<NewRoot>>,
-    buffer: Vec<u8>,
+    /// Behind `lead` bytes of the block that the batch goes on with.
+    buffer: Aligned,
+    lead: usize,
+    /// Zeros behind it, up to the end of a block; with them it is whole blocks.
+    padding: Option<usize>,
     shared: Vec<Shared>,
     shared_bytes: u64,
 }
 
 impl Batch {
-    /// One with room for its header; `buffer` is empty and may have space.
-    pub fn new(segment: u64, start: u64, mut buffer: Vec<u8>) -> Self {
-        buffer.resize(BATCH_HEADER, 0);
-        Self { segment, start, root: None, buffer, shared: Vec::new(), shared_bytes: 0 }
+    /// One with room for its header, in the memory of an earlier one.
+    pub fn new(segment: u64, start: u64, memory: Vec<u8>) -> Self {
+        let lead = ((start - segment) % BLOCK as u64) as usize;
+        let buffer = Aligned::new(memory, lead + BATCH_HEADER);
+        Self { segment, start, root: None, buffer, lead, padding: None, shared: Vec::new(), shared_bytes: 0 }
+    }
+
+    /// What was copied into it.
+    fn copied(&self) -> &[u8] {
+        let end = self.buffer.len() - self.padding.unwrap_or_default();
+        &self.buffer.bytes()[self.lead..end]
     }
 
     /// Bytes it takes in the segment.
     pub fn length(&self) -> u64 {
-        self.buffer.len() as u64 + self.shared_bytes
+        self.copied().len() as u64 + self.shared_bytes
     }
 
     /// The position after it.
@@ -73,35 +93,68 @@ impl Batch {
 
     /// Append a record, padded.
     pub fn push(&mut self, header: &[u8; RECORD_HEADER], parts: &[Part<'_>], share_from: usize) {
-        self.buffer.extend_from_slice(header);
+        self.buffer.extend(header);
         for part in parts {
             match part {
                 Part::Shared(part) if part.len() >= share_from => {
-                    self.shared.push(Shared { before: self.buffer.len(), part: Bytes::clone(part) });
+                    self.shared.push(Shared { before: self.copied().len(), part: Bytes::clone(part) });
                     self.shared_bytes += part.len() as u64;
                 }
-                Part::Shared(_) | Part::Slice(_) => self.buffer.extend_from_slice(part.bytes()),
+                Part::Shared(_) | Part::Slice(_) => self.buffer.extend(part.bytes()),
             }
         }
         let padding = self.length().next_multiple_of(ALIGNMENT) - self.length();
-        self.buffer.extend_from_slice(&[0; ALIGNMENT as usize][..padding as usize]);
+        self.buffer.extend(&[0; ALIGNMENT as usize][..padding as usize]);
     }
 
     /// Fill the header in.
     pub fn seal(&mut self, state: BatchState, epoch: u32) {
-        self.buffer[..BATCH_HEADER].copy_from_slice(&state.encode(self.start, epoch));
+        let header = self.lead..self.lead + BATCH_HEADER;
+        self.buffer.bytes_mut()[header].copy_from_slice(&state.encode(self.start, epoch));
+    }
+
+    /// Make whole blocks of it, when nothing in it is elsewhere and `last` has the bytes of the block it goes on with.
+    pub fn complete_blocks(&mut self, last: &LastBlock) {
+        if !self.shared.is_empty() || last.end != self.start {
+            return;
+        }
+        self.buffer.bytes_mut()[..self.lead].copy_from_slice(&last.bytes);
+        let padding = self.buffer.len().next_multiple_of(BLOCK) - self.buffer.len();
+        self.buffer.extend(&[0; BLOCK][..padding]);
+        self.padding = Some(padding);
+    }
+
+    /// It as whole blocks, if it is, and where they begin in the segment's file.
+    pub fn blocks(&self) -> Option<(&[u8], u64)> {
+        self.padding?;
+        Some((self.buffer.bytes(), self.start - self.segment - self.lead as u64))
+    }
+
+    /// The block that the next batch goes on with, as far as it is filled, when this batch has all of that.
+    pub fn last_block(&self, last: &mut LastBlock) {
+        let filled = ((self.end() - self.segment) % BLOCK as u64) as usize;
+        let of_this = (filled as u64) <= self.length();
+        last.end = if of_this || self.padding.is_some() { self.end() } else { 0 };
+        last.bytes.clear();
+        if let Some(padding) = self.padding {
+            let end = self.buffer.len() - padding;
+            last.bytes.extend_from_slice(&self.buffer.bytes()[end - filled..end]);
+        } else if of_this {
+            last.bytes = self.copy(self.length() - filled as u64..self.length());
+        }
     }
 
     /// What is to be written, in order.
     pub fn slices(&self) -> Vec<IoSlice<'_>> {
+        let copied = self.copied();
         let mut slices = Vec::with_capacity(self.shared.len() * 2 + 1);
         let mut from = 0;
         for shared in &self.shared {
-            slices.push(IoSlice::new(&self.buffer[from..shared.before]));
+            slices.push(IoSlice::new(&copied[from..shared.before]));
             slices.push(IoSlice::new(&shared.part));
             from = shared.before;
         }
-        slices.push(IoSlice::new(&self.buffer[from..]));
+        slices.push(IoSlice::new(&copied[from..]));
         slices
     }
 
@@ -130,9 +183,8 @@ impl Batch {
         copied
     }
 
-    /// Its buffer, emptied, for the next one.
-    pub fn into_buffer(mut self) -> Vec<u8> {
-        self.buffer.clear();
-        self.buffer
+    /// Its memory, for the next one.
+    pub fn into_memory(self) -> Vec<u8> {
+        self.buffer.into_memory()
     }
 }

@@ -181,7 +181,7 @@ impl Intake {
         if self.buffers.len() < BUFFERS_MOST
             && let Ok(batch) = Arc::try_unwrap(batch)
         {
-            self.buffers.push(batch.into_buffer());
+            self.buffers.push(batch.into_memory());
         }
     }
 

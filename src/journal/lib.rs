@@ -9,6 +9,7 @@
 //! The journal knows bytes, streams and positions, and nothing of what they mean. The disk is a [`Backend`]; a clock
 //! is asked for statistics, and for how long a spare file has lain. docs/journal-format.md has the bytes.
 
+mod aligned;
 pub mod backend;
 mod batch;
 mod chain;

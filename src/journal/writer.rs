@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::backend::{File, append_full};
-use crate::batch::Batch;
+use crate::batch::{Batch, LastBlock};
 use crate::error::Error;
 use crate::format::{BatchState, SegmentHeader};
 use crate::ids::Position;
@@ -52,11 +52,13 @@ pub struct Writer {
     blocked: Option<Arc<Batch>>,
     /// Whether the last thing written was a mark alone.
     marked: bool,
+    /// What the next batch goes on with.
+    last: LastBlock,
 }
 
 impl Writer {
     pub(crate) fn new(shared: Arc<Shared>, active: Option<Active>) -> Self {
-        Self { shared, active, blocked: None, marked: false }
+        Self { shared, active, blocked: None, marked: false, last: LastBlock::default() }
     }
 
     /// Write one batch and have it durable.
@@ -154,6 +156,7 @@ impl Writer {
         intake.writer_sleeps = false;
         let mut batch = intake.take()?;
         batch.seal(state, intake.epoch());
+        batch.complete_blocks(&self.last);
         let batch = Arc::new(batch);
         intake.set_in_flight(Arc::clone(&batch));
         Some(batch)
@@ -165,14 +168,22 @@ impl Writer {
         }
         let Some(active) = &mut self.active else { return Ok(()) };
         let offset = batch.start - active.first;
-        append_full(&*active.file, &mut batch.slices(), offset)
-            .map_err(Error::io("writing", &active.name))?;
+        let written = match batch.blocks() {
+            Some((blocks, at)) => active.file.append_blocks(blocks, at),
+            None => Ok(false),
+        };
+        let written = match written {
+            Ok(false) => append_full(&*active.file, &mut batch.slices(), offset),
+            other => other.map(drop),
+        };
+        written.map_err(Error::io("writing", &active.name))?;
         let began = self.shared.backend.now();
         let synced = active.file.sync_data();
         // Never tried again: what a failed sync has lost, a second one does not know of.
         synced.map_err(|source| sync_failed(&active.name, source))?;
         let took = self.shared.backend.now().saturating_sub(began);
         active.end = batch.end();
+        batch.last_block(&mut self.last);
         self.shared.measured.lock().batch(batch.length(), took);
         Ok(())
     }

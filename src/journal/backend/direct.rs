@@ -16,8 +16,8 @@ use std::path::Path;
 use parking_lot::Mutex;
 use rustix::fs::OFlags;
 
-/// What offsets, lengths and addresses are multiples of: the most that a disk asks for.
-const BLOCK: usize = 4096;
+use crate::aligned::BLOCK;
+
 /// Most bytes that one call writes.
 const MOST: usize = 2 << 20;
 
@@ -40,6 +40,24 @@ impl Direct {
             Err(error) if is_unable(&error) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Write whole blocks that begin at an aligned address; false when it has to be done by [`Pool::append`].
+    pub(super) fn write_blocks(&self, blocks: &[u8], offset: u64) -> io::Result<bool> {
+        if offset + blocks.len() as u64 > self.length {
+            return Ok(false);
+        }
+        let mut done = 0;
+        while done < blocks.len() {
+            match self.file.write_at(&blocks[done..], offset + done as u64) {
+                Ok(count) if count > 0 && count.is_multiple_of(BLOCK) => done += count,
+                Ok(_) => return Ok(false),
+                Err(error) if is_unable(&error) => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
     }
 
     /// Have all that was written on the disk.

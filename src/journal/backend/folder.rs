@@ -97,6 +97,10 @@ impl File for Real {
         self.write_at(from, offset)
     }
 
+    fn append_blocks(&self, blocks: &[u8], offset: u64) -> io::Result<bool> {
+        self.direct()?.map_or(Ok(false), |direct| direct.write_blocks(blocks, offset))
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         match self.direct.get() {
             Some(Some(direct)) => direct.sync_data(),

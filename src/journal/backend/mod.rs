@@ -42,6 +42,15 @@ pub trait File: Send + Sync {
         self.write_at(from, offset)
     }
 
+    /// The same for whole blocks of 4 KiB in memory that begins at a multiple of that, which need no copy; false, with a
+    /// part of them written perhaps, where that is not possible.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn append_blocks(&self, _blocks: &[u8], _offset: u64) -> io::Result<bool> {
+        Ok(false)
+    }
+
     /// Have all that was written on the disk when this returns.
     ///
     /// # Errors
