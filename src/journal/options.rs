@@ -37,7 +37,7 @@ impl Default for Options {
             segment_size: 128 << 20,
             first_segment_size: 1 << 20,
             record_most: 4 << 20,
-            batch_bytes: 8 << 20,
+            batch_bytes: 2 << 20,
             share_from: 4 << 10,
             pending_most: 256 << 20,
             spares_most: 4,
