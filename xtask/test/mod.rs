@@ -68,7 +68,7 @@ pub enum TestError {
 #[derive(Args)]
 pub struct Arguments {
     /// Only this suite.
-    #[arg(long, value_parser = ["rust", "python", "javascript", "go", "system_calls", "durability"])]
+    #[arg(long, value_parser = ["rust", "python", "javascript", "go", "system_calls", "walkthroughs", "durability"])]
     suite: Option<String>,
     /// Run the clients' suites against this broker instead of ours, for example amqp://guest:guest@127.0.0.1:5672/.
     #[arg(long)]

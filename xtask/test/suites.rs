@@ -48,6 +48,14 @@ const DURABILITY: Suite = Suite {
     read: read_pytest,
     foreign: false,
 };
+/// The guide's walkthroughs.
+const WALKTHROUGHS: Suite = Suite {
+    name: "walkthroughs",
+    set_up: set_up::python,
+    command: walkthroughs,
+    read: read_pytest,
+    foreign: false,
+};
 /// Brokers whose system calls are looked at.
 const SYSTEM_CALLS: Suite = Suite {
     name: "system_calls",
@@ -59,12 +67,13 @@ const SYSTEM_CALLS: Suite = Suite {
 
 /// All, in the order in which they run. `rust` is the whole workspace; its cases start their own brokers, and so do
 /// those about what is on disk.
-pub static ALL: [Suite; 6] = [
+pub static ALL: [Suite; 7] = [
     Suite { name: "rust", set_up: set_up::nothing, command: cargo_test, read: read_cargo, foreign: false },
     PYTHON,
     JAVASCRIPT,
     GO,
     SYSTEM_CALLS,
+    WALKTHROUGHS,
     DURABILITY,
 ];
 
@@ -144,6 +153,10 @@ fn pytest(root: &Path) -> Command {
 
 fn durability(root: &Path) -> Command {
     pytest_in(root, &root.join("tests/durability"))
+}
+
+fn walkthroughs(root: &Path) -> Command {
+    pytest_in(root, &root.join("tests/walkthroughs"))
 }
 
 fn system_calls(root: &Path) -> Command {
