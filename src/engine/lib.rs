@@ -52,5 +52,5 @@ pub use reload::SettingsError;
 pub use replies::REPLY_PREFIX;
 pub use seldom::Seldom;
 pub use settings::{DeclaredHost, Settings};
-pub use store::{Described, Describer, Detail};
+pub use store::{Described, Describer, Detail, missing};
 pub use store::{Fatal, JOURNAL_FOLDER, OpenError, Opened, Snapshot, SnapshotError, Storage};

@@ -114,7 +114,8 @@ impl Journal {
         let chain = Chain::read(&*backend)?;
         make_durable(&*backend, &chain)?;
         let table = Arc::new(RwLock::new(table_of(&chain)));
-        let mut recovered = give_back(&chain, &table, replay)?;
+        let (mut recovered, live) = give_back(&chain, &table, replay)?;
+        restore(&mut table.write(), &live)?;
         let (cursor, active) = continue_at(&chain, &options, &table);
         recovered.end = Position(active.as_ref().map_or(0, |active| active.end));
         let stock = stock_of(&*backend, &chain, &options)?;
@@ -210,8 +211,12 @@ fn rejected(position: u64) -> impl Fn(Rejected) -> Error {
     move |Rejected(reason)| Error::Rejected { position: Position(position), reason }
 }
 
-/// Checkpoints, then records; then the counts that come out of it.
-fn give_back(chain: &Chain, table: &Arc<RwLock<Table>>, replay: &mut dyn Replay) -> Result<Recovered, Error> {
+/// Checkpoints, then records; and the live records of each segment that come out of it.
+fn give_back(
+    chain: &Chain,
+    table: &Arc<RwLock<Table>>,
+    replay: &mut dyn Replay,
+) -> Result<(Recovered, LiveCounts), Error> {
     let mut live = LiveCounts::new(Arc::clone(table));
     for (stream, checkpoint) in &chain.root.streams {
         checkpoint.live.iter().for_each(|(first, count)| live.add_to_segment(*first, *count));
@@ -244,8 +249,7 @@ fn give_back(chain: &Chain, table: &Arc<RwLock<Table>>, replay: &mut dyn Replay)
         recovered.bytes += walked.end.saturating_sub(from.unwrap_or(link.header.first));
     }
     replay.finished(&mut live);
-    restore(&mut table.write(), &live)?;
-    Ok(recovered)
+    Ok((recovered, live))
 }
 
 fn note_mark(table: &RwLock<Table>, header: &RecordHeader) {
@@ -255,15 +259,39 @@ fn note_mark(table: &RwLock<Table>, header: &RecordHeader) {
     }
 }
 
+/// Give everything back as an opening would, and begin no life: what is missed on the way. Damage of what is there is
+/// not told, a walk through the segments tells all of it.
+pub(crate) fn rehearse(chain: &Chain, replay: &mut dyn Replay) -> Vec<Error> {
+    let table = Arc::new(RwLock::new(table_of(chain)));
+    match give_back(chain, &table, replay) {
+        Ok((_, live)) => missing(&mut table.write(), &live).collect(),
+        Err(Error::Corrupt { .. } | Error::Io { .. }) => Vec::new(),
+        Err(error @ (Error::Missing { .. } | Error::Rejected { .. })) => vec![error],
+        Err(error @ (Error::Locked { .. } | Error::Version { .. } | Error::Options(_))) => vec![error],
+    }
+}
+
 /// Live records in a segment that is not there are lost.
-fn restore(table: &mut Table, live: &LiveCounts) -> Result<(), Error> {
-    for (first, count) in live.iter() {
-        let segment = table.at_mut(first).filter(|segment| segment.state != State::Gone);
-        let Some(segment) = segment else {
-            let name = table.at_mut(first).map_or_else(|| "a segment".to_owned(), |segment| segment.name());
-            return Err(Error::Missing { file: name, why: format!("{count} live records are in it") });
+fn missing(table: &mut Table, live: &LiveCounts) -> impl Iterator<Item = Error> {
+    live.iter().filter_map(move |(first, count)| {
+        let name = match table.at_mut(first) {
+            Some(segment) if segment.state != State::Gone => return None,
+            Some(segment) => segment.name(),
+            None => "a segment".to_owned(),
         };
-        segment.counts.live.store(count, Ordering::Release);
+        Some(Error::Missing { file: name, why: format!("{count} live records are in it") })
+    })
+}
+
+/// What keeps each segment; those that are gone are nobody's any more.
+fn restore(table: &mut Table, live: &LiveCounts) -> Result<(), Error> {
+    if let Some(error) = missing(table, live).next() {
+        return Err(error);
+    }
+    for (first, count) in live.iter() {
+        if let Some(segment) = table.at_mut(first) {
+            segment.counts.live.store(count, Ordering::Release);
+        }
     }
     let gone: Vec<u64> =
         table.iter().filter(|segment| segment.state == State::Gone).map(|segment| segment.first).collect();

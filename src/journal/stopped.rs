@@ -9,7 +9,7 @@ use crate::chain::{Chain, Link};
 use crate::error::Error;
 use crate::format::Class;
 use crate::ids::{Position, SegmentId, StreamId};
-use crate::recovery::Stored;
+use crate::recovery::{Replay, Stored, rehearse};
 
 /// A folder that no broker has open.
 pub struct Stopped {
@@ -69,7 +69,8 @@ impl Stopped {
         Ok(Self { chain: Chain::read(backend)?, _lock: lock })
     }
 
-    /// Read everything and check it: every checksum of every segment, and that none is missing.
+    /// Read everything and check it: every checksum of every segment, and that none is missing that replay goes
+    /// through. Whether another one is needed, its owner knows: [`Stopped::missing`].
     #[must_use]
     pub fn verify(&self) -> Report {
         let mut report = Report {
@@ -116,6 +117,13 @@ impl Stopped {
         })?;
         report.end = Position(walked.end);
         Ok(report)
+    }
+
+    /// What a start would miss besides: segments that are not there and have live records, and what the owner rejects.
+    /// Everything is given back to `replay` as at a start, and nothing is written. Empty where
+    /// [`Stopped::verify`] finds a gap in what is replayed: that is in the way of looking further.
+    pub fn missing(&self, replay: &mut dyn Replay) -> Vec<Error> {
+        if self.chain.to_replay().is_err() { Vec::new() } else { rehearse(&self.chain, replay) }
     }
 
     /// Visit the owners' records of all segments, in order, whether a start would replay them or not, until `visit`

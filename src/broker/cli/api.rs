@@ -6,6 +6,8 @@ use std::time::Duration;
 use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
 
+/// Where a broker of this machine listens unless it is told otherwise.
+pub const DEFAULT_URL: &str = "http://127.0.0.1:15672";
 /// A broker that takes longer to answer is given up.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of an answer at most.
@@ -54,11 +56,16 @@ pub struct Api {
 }
 
 impl Api {
-    /// At that URL.
+    /// At that URL: `http://` may be left out of it, and an empty one counts as not given.
     pub fn new(url: &str) -> Api {
+        let url = match url.trim_end_matches('/') {
+            "" => DEFAULT_URL.to_owned(),
+            url if url.contains("://") => url.to_owned(),
+            address => format!("http://{address}"),
+        };
         let config =
             Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).proxy(None);
-        Api { agent: config.build().new_agent(), base: format!("{}/api/", url.trim_end_matches('/')) }
+        Api { agent: config.build().new_agent(), base: format!("{url}/api/") }
     }
 
     /// A list, or an object.
@@ -119,4 +126,23 @@ fn accepted(url: &str, answer: Result<Response<Body>, ureq::Error>) -> Result<Re
     let told = serde_json::from_str::<Value>(&text).ok();
     let reason = told.and_then(|told| told["reason"].as_str().map(str::to_owned)).unwrap_or(text);
     Err(CtlError::Refused { url: url.to_owned(), status, reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Api;
+
+    #[test]
+    fn an_address_without_a_scheme_is_of_http_and_an_empty_one_is_not_given() {
+        for (url, base) in [
+            ("", "http://127.0.0.1:15672/api/"),
+            ("/", "http://127.0.0.1:15672/api/"),
+            ("broker:8080", "http://broker:8080/api/"),
+            ("[::1]:15672/", "http://[::1]:15672/api/"),
+            ("http://broker/", "http://broker/api/"),
+            ("https://broker", "https://broker/api/"),
+        ] {
+            assert_eq!(Api::new(url).base, base, "{url}");
+        }
+    }
 }

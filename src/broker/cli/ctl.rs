@@ -1,6 +1,6 @@
 //! `fairlead ctl`: the HTTP management API of a running broker, in RabbitMQ's shape, from the command line.
 
-use super::api::{Api, CtlError, segment};
+use super::api::{Api, CtlError, DEFAULT_URL, segment};
 use super::table;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ pub struct Ctl {
     #[arg(
         long,
         value_name = "URL",
-        default_value = "http://127.0.0.1:15672",
+        default_value = DEFAULT_URL,
         env = "FAIRLEAD_URL",
         global = true
     )]

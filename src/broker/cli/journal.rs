@@ -2,12 +2,14 @@
 //! broker and change nothing; `snapshot` has a running one copy what it keeps.
 
 use super::USAGE;
-use super::api::{Api, CtlError};
+use super::api::{Api, CtlError, DEFAULT_URL};
 use super::table;
 use crate::config::{self, Overrides};
 use clap::{Args, Subcommand};
-use fairlead_engine::{Described, Describer, Detail, JOURNAL_FOLDER};
+use fairlead_amqp_0_9_1::translate::HEAD_READER;
+use fairlead_engine::{Described, Describer, Detail, JOURNAL_FOLDER, missing};
 use fairlead_journal::{Error, Folder, Report, Stopped, Stored};
+use fairlead_kernel::message::HeadReaders;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
@@ -43,7 +45,7 @@ enum Action {
         /// The folder, on the broker's machine
         folder: PathBuf,
         /// Where the broker listens for HTTP
-        #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:15672", env = "FAIRLEAD_URL")]
+        #[arg(long, value_name = "URL", default_value = DEFAULT_URL, env = "FAIRLEAD_URL")]
         url: String,
         /// Print the broker's JSON instead of a sentence
         #[arg(long)]
@@ -179,7 +181,8 @@ impl Looked {
     }
 
     fn verify(&self, out: &mut impl Write) -> Result<u8, Failure> {
-        let report = self.stopped.verify();
+        let mut report = self.stopped.verify();
+        report.faults.extend(missing(&self.stopped, HeadReaders { amqp_0_9_1: &HEAD_READER }));
         if self.json {
             writeln!(out, "{}", self.report_json(&report))?;
         } else {

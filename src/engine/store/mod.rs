@@ -26,6 +26,7 @@ pub(crate) use gates::Line;
 pub(crate) use paging::Want;
 pub(crate) use queue_log::Log;
 pub(crate) use recorded::during;
+pub use recovery::missing;
 pub(crate) use recovery::{Recovered, recover};
 pub use snapshot::{Snapshot, SnapshotError};
 pub use start::{OpenError, Opened, Storage};

@@ -11,8 +11,8 @@ use super::queue_log::Kept;
 use super::upkeep::EVERY;
 use super::{CATALOGUE, Ears, Fatal, Gates, Store, entries, kind};
 use bytes::Bytes;
-use fairlead_journal::{Backend, Journal, LiveCounts, Options, Position, Rejected, Replay, Stored, StreamId};
-use fairlead_journal::{Keeper, Writer};
+use fairlead_journal::{Backend, Journal, LiveCounts, Options, Position, Rejected, Replay};
+use fairlead_journal::{Keeper, Stopped, Stored, StreamId, Writer};
 use fairlead_kernel::command::{Command, DropReason, SequenceRange};
 use fairlead_kernel::message::HeadReaders;
 use fairlead_kernel::queue::{Queue, Stretch};
@@ -84,17 +84,7 @@ pub(crate) fn recover(
 ) -> Result<Recovered, fairlead_journal::Error> {
     let gates = Arc::new(Gates::default());
     let ears = Ears { gates: Arc::clone(&gates), fatal };
-    let mut recovery = Recovery {
-        readers,
-        now,
-        hosts: BTreeMap::new(),
-        queues: HashMap::new(),
-        committed: HashSet::new(),
-        early: HashMap::new(),
-        last_queue: 0,
-        last_transaction: 0,
-        ended: None,
-    };
+    let mut recovery = Recovery::new(readers, now);
     let opened = Journal::open(backend, options, Box::new(ears), &mut recovery)?;
     let checkpoint_at = opened.recovered.end.0.saturating_sub(opened.recovered.bytes) + EVERY;
     let epoch = opened.recovered.epoch;
@@ -127,6 +117,14 @@ pub(crate) fn recover(
     })
 }
 
+/// What a start on a stopped journal would miss: segments with live records that are not there, and records that are
+/// not understood. Nothing is changed; damage of what is there is [`Stopped::verify`]'s to tell.
+#[must_use]
+pub fn missing(stopped: &Stopped, readers: HeadReaders) -> Vec<fairlead_journal::Error> {
+    // The time decides about nothing that is needed: what has expired goes after a start.
+    stopped.missing(&mut Recovery::new(readers, Time(0)))
+}
+
 struct Recovery {
     readers: HeadReaders,
     now: Time,
@@ -140,6 +138,22 @@ struct Recovery {
     last_transaction: u64,
     /// The last life that has ended in peace.
     ended: Option<u32>,
+}
+
+impl Recovery {
+    fn new(readers: HeadReaders, now: Time) -> Self {
+        Self {
+            readers,
+            now,
+            hosts: BTreeMap::new(),
+            queues: HashMap::new(),
+            committed: HashSet::new(),
+            early: HashMap::new(),
+            last_queue: 0,
+            last_transaction: 0,
+            ended: None,
+        }
+    }
 }
 
 fn unknown(what: &str) -> Rejected {

@@ -2,9 +2,9 @@
 
 use super::{Client, ONE, Pairs, binding, publish};
 use crate::auth::Authentication;
-use crate::{Broker, Opened, Settings, Storage};
+use crate::{Broker, OpenError, Opened, Settings, Storage, missing};
 use fairlead_journal::backend::simulated::Disk;
-use fairlead_journal::{Options, Step};
+use fairlead_journal::{Backend, Options, Step, Stopped};
 use fairlead_kernel::MessageView;
 use fairlead_kernel::message::HeadReaders;
 use fairlead_kernel::session::{Event, Outcome, Publish, Reply, Request};
@@ -14,8 +14,13 @@ use std::time::Duration;
 
 /// Memory of a queue: next to nothing, so that most messages are on the disk only.
 const QUEUE_MEMORY: u64 = 2000;
+const READERS: HeadReaders = HeadReaders { amqp_0_9_1: &Pairs };
 
 fn open(disk: &Disk) -> Opened {
+    try_open(disk).unwrap()
+}
+
+fn try_open(disk: &Disk) -> Result<Opened, OpenError> {
     let authentication = Authentication { disabled: true, ..Authentication::default() };
     let settings = Settings { authentication, queue_memory: QUEUE_MEMORY, ..Settings::default() };
     let options = Options {
@@ -32,7 +37,7 @@ fn open(disk: &Disk) -> Opened {
     let fatal = Box::new(|error: &fairlead_journal::Error| panic!("{error}"));
     let storage =
         Storage { backend: Arc::new(disk.clone()), options, clock: crate::Clock::from_machine(), fatal };
-    Broker::open(settings, HeadReaders { amqp_0_9_1: &Pairs }, storage).unwrap()
+    Broker::open(settings, READERS, storage)
 }
 
 /// Everything that was appended is on the disk.
@@ -154,6 +159,41 @@ fn a_queue_longer_than_its_memory_keeps_its_order_and_its_place_after_a_crash() 
         assert_eq!(Client::new(&opened.broker).counts("q").0, expected.len() as u64);
         assert!(drain(&mut opened, "q") == expected);
     }
+}
+
+#[test]
+fn a_segment_that_a_start_would_miss_is_missed_without_a_start() {
+    let disk = Disk::new(4, 1 << 30);
+    let mut opened = open(&disk);
+    let mut client = Client::new(&opened.broker);
+    filled(&mut opened, &mut client, 20_000);
+    maintain(&mut opened, client.now);
+    let whole = disk.killed();
+    drop(opened);
+    assert!(missing(&Stopped::open(&whole.killed()).unwrap(), READERS).is_empty(), "nothing is");
+    let mut names = whole.list().unwrap();
+    names.retain(|name| name.ends_with(".segment"));
+    names.sort();
+    // What the newest checkpoint and what came behind it are in is looked for before anything else.
+    let (mut before_replay, mut at_once) = (0, 0);
+    for name in &names[..names.len() - 2] {
+        let damaged = whole.killed();
+        damaged.remove(name).unwrap();
+        let told = match Stopped::open(&damaged) {
+            Ok(stopped) => {
+                before_replay += 1;
+                missing(&stopped, READERS).iter().map(ToString::to_string).collect()
+            }
+            Err(error) => {
+                at_once += 1;
+                vec![error.to_string()]
+            }
+        };
+        let refused = try_open(&damaged).err().map(|error| error.to_string());
+        assert_eq!(told.first(), refused.as_ref(), "{name}");
+        assert!(refused.is_some_and(|words| words.contains("is missing")), "{name} is needed");
+    }
+    assert!(before_replay > 0, "{before_replay} and {at_once} of {names:?}");
 }
 
 #[test]

@@ -4,12 +4,14 @@
 
 mod world;
 
+use std::mem::discriminant;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use fairlead_journal::backend::simulated::{Disk, Faults, Random};
 use fairlead_journal::{
-    Backend, Error, Journal, Kind, Need, Part, Position, ReadError, Record, Refused, Space, Step, StreamId,
+    Backend, Error, Journal, Kind, Need, Part, Position, ReadError, Record, Refused, Space, Step, Stopped,
+    StreamId,
 };
 use world::owner::{ITEM, Operation, Owner, SETTLED};
 use world::{Heard, World, options};
@@ -73,6 +75,42 @@ fn a_flipped_bit_is_reported_with_file_and_offset_and_never_cuts_the_log_short()
         }
     }
     assert!(refused > 50 && unread > 50, "{refused} refused, {unread} where replay does not read");
+}
+
+#[test]
+fn a_segment_that_a_start_would_miss_is_missed_by_who_looks_at_the_stopped_folder() {
+    let (mut refused, mut needless) = (0, 0);
+    for seed in 0..100 {
+        let world = stopped(seed);
+        let names: Vec<String> = world
+            .disk
+            .list()
+            .expect("listed")
+            .into_iter()
+            .filter(|name| name.ends_with(".segment"))
+            .collect();
+        let name = &names[Random::new(seed).below(names.len() as u64) as usize];
+        world.disk.remove(name).expect("it is there");
+        let told: Vec<Error> = match Stopped::open(&world.disk) {
+            Ok(stopped) => {
+                let damaged = stopped.verify().faults;
+                damaged.into_iter().chain(stopped.missing(&mut Owner::default())).collect()
+            }
+            Err(error) => vec![error],
+        };
+        match reopen(&world.disk) {
+            Err(error) => {
+                let kinds: Vec<_> = told.iter().map(discriminant).collect();
+                assert!(kinds.contains(&discriminant(&error)), "seed {seed}: {told:?}, and {error}");
+                refused += 1;
+            }
+            Ok(_) => {
+                assert!(told.is_empty(), "seed {seed}, without {name}: {told:?}");
+                needless += 1;
+            }
+        }
+    }
+    assert!(refused > 20 && needless > 20, "{refused} refused, {needless} without anything that is needed");
 }
 
 fn journal_with(disk: &Disk, count: u64) -> (fairlead_journal::Opened, Heard, Vec<Operation>) {
