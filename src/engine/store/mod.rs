@@ -35,7 +35,7 @@ use crate::connections::Entry;
 use bytes::Bytes;
 use fairlead_journal::{Events, Journal, Need, Part, Position, ReadError, Record, Space, StreamId};
 use fairlead_kernel::ConnectionId;
-use fairlead_kernel::queue::SavedEntry;
+use fairlead_kernel::queue::{ReleasedPages, SavedEntry};
 use fairlead_kernel::session::Event;
 use fairlead_kernel::topology::{Topology, TopologyCommand};
 use gates::Gates;
@@ -106,6 +106,8 @@ pub(crate) struct Store {
     pub(crate) fetches: Fetches,
     /// When the journal has come so far, a checkpoint is due.
     checkpoint_at: AtomicU64,
+    /// What queues that have gone had in pages: the newest checkpoint names them still. Rank: leaf.
+    left: Mutex<ReleasedPages>,
     /// Segments from which everything was copied since the last checkpoint. Rank: leaf.
     copied: Mutex<BTreeSet<u64>>,
 }
@@ -125,6 +127,7 @@ impl Store {
             gates,
             fetches: Fetches::default(),
             checkpoint_at: AtomicU64::new(checkpoint_at),
+            left: Mutex::default(),
             copied: Mutex::default(),
         }
     }
@@ -170,6 +173,17 @@ impl Store {
                 None
             }
         }
+    }
+
+    /// Keep what a start may read until a checkpoint has been made that does not name it.
+    fn release_after_checkpoint(
+        &self,
+        pages: impl IntoIterator<Item = u64>,
+        messages: impl IntoIterator<Item = (u64, u64)>,
+    ) {
+        let mut left = self.left.lock();
+        left.pages.extend(pages);
+        left.messages.extend(messages);
     }
 
     fn release(&self, position: u64) {

@@ -284,9 +284,8 @@ impl QueueLog {
             self.kept.old_pages.extend(released.pages);
         }
         if queue.is_gone() {
-            self.kept.old_pages.drain(..).for_each(|page| self.store.release(page));
-            let messages = self.kept.old_messages.drain(..);
-            messages.for_each(|(position, count)| self.store.release_some(position, count));
+            let Kept { old_pages, old_messages, .. } = &mut self.kept;
+            self.store.release_after_checkpoint(old_pages.drain(..), old_messages.drain(..));
         }
         for position in queue.take_released() {
             self.kept.changed = true;

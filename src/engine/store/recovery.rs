@@ -89,6 +89,7 @@ pub(crate) fn recover(
     let checkpoint_at = opened.recovered.end.0.saturating_sub(opened.recovered.bytes) + EVERY;
     let epoch = opened.recovered.epoch;
     let store = Arc::new(Store::new(opened.journal, epoch, gates, checkpoint_at));
+    store.release_after_checkpoint(std::mem::take(&mut recovery.old_pages), []);
     if recovery.ended.and_then(|ended: u32| ended.checked_add(1)) != Some(epoch) {
         // It ended without a word. What was delivered leaves no record, or one that did not come so far.
         recovery.flag_all();
@@ -138,6 +139,8 @@ struct Recovery {
     last_transaction: u64,
     /// The last life that has ended in peace.
     ended: Option<u32>,
+    /// Pages of queues that have gone, which the newest checkpoint names.
+    old_pages: Vec<u64>,
 }
 
 impl Recovery {
@@ -152,6 +155,7 @@ impl Recovery {
             last_queue: 0,
             last_transaction: 0,
             ended: None,
+            old_pages: Vec::new(),
         }
     }
 }
@@ -214,7 +218,7 @@ impl Replay for Recovery {
         for queue in self.queues.values_mut() {
             queue.parts.drain().for_each(|(position, _)| release(live, position));
             if queue.queue.is_gone() {
-                queue.kept.old_pages.drain(..).for_each(|page| release(live, page));
+                self.old_pages.append(&mut queue.kept.old_pages);
             }
             queue.hand_over_parts();
         }
@@ -290,7 +294,8 @@ impl Recovery {
             queue.hand_over_parts();
             queue.queue.apply(&Command::Delete, &[]);
             queue.release(live);
-            queue.kept.old_pages.drain(..).for_each(|page| release(live, page));
+            // A start that follows reads them again, until there is another checkpoint.
+            self.old_pages.append(&mut queue.kept.old_pages);
             queue.parts.drain().for_each(|(position, _)| release(live, position));
         }
     }

@@ -116,8 +116,16 @@ impl Broker {
         let Some(store) = &self.store else { return Ok(false) };
         let from = store.journal.next();
         let Some(checkpoint) = store.journal.checkpoint() else { return Ok(false) };
-        let mut old = ReleasedPages::default();
-        let end = self.fill(store, checkpoint, from, &mut old).inspect_err(|_| self.forget_snapshots())?;
+        // Of queues that have gone by now, this checkpoint has nothing.
+        let mut old = std::mem::take(&mut *store.left.lock());
+        let end = match self.fill(store, checkpoint, from, &mut old) {
+            Ok(end) => end,
+            Err(error) => {
+                self.forget_snapshots();
+                store.release_after_checkpoint(old.pages, old.messages);
+                return Err(error);
+            }
+        };
         // Their segments go when the checkpoint is durable, and not before.
         old.pages.into_iter().for_each(|page| store.release(page));
         old.messages.into_iter().for_each(|(position, count)| store.release_some(position, count));

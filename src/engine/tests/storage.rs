@@ -380,3 +380,45 @@ fn messages_in_pages_are_copied_out_of_segments_that_are_mostly_dead() {
     drop(opened);
     assert!(drain(&mut reopened, "q") == expected);
 }
+
+#[test]
+fn a_page_that_a_checkpoint_names_outlives_its_queue_until_the_next_checkpoint() {
+    let mut disk = Disk::new(8, 1 << 30);
+    let mut opened = open(&disk);
+    let mut client = Client::new(&opened.broker);
+    declare(&mut opened, &mut client, "q");
+    let body = "x".repeat(1000);
+    for _ in 0..6000 {
+        client.publish(&[persistent("", "q", &body)]);
+    }
+    sync(&mut opened);
+    assert!(opened.broker.checkpoint().unwrap());
+    sync(&mut opened);
+    // A part of a page goes, and then the queue: a start reads that page to do the first.
+    for _ in 0..30 {
+        let get = Request::Get { queue: "q".to_owned(), acknowledge: false };
+        client.connection.execute(ONE, get, client.now);
+        client.receive();
+    }
+    let request = Request::DeleteQueue { name: "q".to_owned(), if_unused: false, if_empty: false };
+    ask(&mut opened, &mut client, request);
+    for _ in 0..3 {
+        sync(&mut opened);
+        opened.keeper.step().unwrap();
+    }
+    for seed in 0..2 {
+        disk = disk.crash(seed);
+        opened = open(&disk);
+        assert_eq!(opened.broker.queues.load().size(), 0);
+        sync(&mut opened);
+        opened.keeper.step().unwrap();
+    }
+    // Three files stay: the segment that is written to, the next one, and a spare.
+    let three = 3 * (2 << 20);
+    assert!(disk.used() > three, "the pages' segments are there");
+    opened.broker.checkpoint().unwrap();
+    sync(&mut opened);
+    opened.keeper.step().unwrap();
+    assert!(disk.used() <= three, "{} bytes are on the disk", disk.used());
+    open(&disk.crash(2));
+}
