@@ -29,6 +29,17 @@ impl Link {
     pub fn reader(&self) -> Reader {
         Reader::new(Arc::clone(&self.file), self.name.clone(), self.header.first, self.limit())
     }
+
+    /// A file is as long as its header says before that is written: one that is shorter has lost its end, and what
+    /// was there cannot be told from a torn one.
+    fn check_length(&self) -> Result<(), Error> {
+        let length = self.file.length().map_err(Error::io("reading", &self.name))?;
+        if length >= self.header.size {
+            return Ok(());
+        }
+        let expected = format!("{} bytes in the file", self.header.size);
+        Err(Error::Corrupt { file: self.name.clone(), offset: length, expected })
+    }
 }
 
 /// All segments of a folder.
@@ -57,6 +68,7 @@ impl Chain {
             }
         }
         if let Some((_, last)) = chain.links.last_key_value() {
+            last.check_length()?;
             let from = last.header.first + SEGMENT_HEADER;
             let epoch = Some(last.header.epoch);
             let tail: Walked = walk::<Error>(&mut last.reader(), from, epoch, Until::Torn, |_, _| Ok(()))?;
@@ -98,6 +110,11 @@ impl Chain {
             offset: 0,
             expected: HeaderFault::None.to_string(),
         };
+        // The next one is prepared when the last is begun, and removed before it.
+        if self.not_begun.contains_key(&(after + 1)) && !self.not_begun.contains_key(&after) {
+            let why = format!("{} was prepared behind it", file_name(after + 1));
+            return Err(Error::Missing { file: file_name(after), why });
+        }
         for (sequence, file) in &self.not_begun {
             let needed = *sequence > after + 1 || (*sequence < after && self.is_needed(*sequence));
             let lost =

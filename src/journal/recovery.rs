@@ -338,7 +338,8 @@ fn stock_of(backend: &dyn Backend, chain: &Chain, options: &Options) -> Result<S
     let next = chain.links.last_key_value().map_or(0, |(sequence, _)| sequence + 1);
     let size = if next == 0 { options.first_segment_size } else { options.segment_size };
     let mut stock = Stock::new(next);
-    for (sequence, file) in &chain.not_begun {
+    // Last ones first: of those behind it, none is there without the next one.
+    for (sequence, file) in chain.not_begun.iter().rev() {
         let name = file_name(*sequence);
         let length = file.length().map_err(Error::io("reading", &name))?;
         if *sequence == next && length == size {

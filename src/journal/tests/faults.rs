@@ -213,6 +213,41 @@ fn a_missing_segment_is_named() {
 }
 
 #[test]
+fn a_lost_last_segment_is_told_from_one_that_was_not_begun() {
+    let disk = Disk::new(1, 1 << 20);
+    let (mut opened, ..) = journal_with(&disk, 200);
+    opened.keeper.step().expect("there is room");
+    drop(opened);
+    let mut names = disk.list().expect("listed");
+    names.sort();
+    let [.., last, _prepared] = names.as_slice() else { panic!("two files at least: {names:?}") };
+    disk.remove(last).expect("removed");
+    match reopen(&disk) {
+        Err(Error::Missing { file, .. }) => assert_eq!(&file, last),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_last_segment_that_was_cut_is_told_from_a_torn_end() {
+    let disk = Disk::new(1, 1 << 20);
+    let (opened, _, appended) = journal_with(&disk, 3);
+    drop(opened);
+    let name = "0000000000000000.segment";
+    let file = disk.open(name).expect("it is there");
+    let mut kept = vec![0; appended[2].position as usize];
+    file.read_at(&mut kept, 0).expect("read");
+    let cut = disk.create(name).expect("emptied");
+    cut.write_at(&[std::io::IoSlice::new(&kept)], 0).expect("written");
+    match reopen(&disk) {
+        Err(Error::Corrupt { file, offset, .. }) => {
+            assert_eq!((file.as_str(), offset), (name, appended[2].position));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn a_full_disk_refuses_what_can_be_refused_takes_the_rest_and_recovers() {
     let disk = Disk::new(1, 100 << 10);
     let (mut opened, heard, mut live) = journal_with(&disk, 1);
