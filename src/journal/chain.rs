@@ -71,7 +71,7 @@ impl Chain {
             last.check_length()?;
             let from = last.header.first + SEGMENT_HEADER;
             let epoch = Some(last.header.epoch);
-            let tail: Walked = walk::<Error>(&mut last.reader(), from, epoch, Until::Torn, |_, _| Ok(()))?;
+            let tail: Walked = walk(&mut last.reader(), from, epoch, Until::Torn, |_, _| Ok(()))?;
             let root = if tail.root > 0 { tail.root } else { last.header.root };
             chain.tail = Some(tail);
             chain.root = chain.load_root(root)?;

@@ -1,24 +1,14 @@
-//! Compaction: a sealed segment of which less than half is live is read by its owner, who appends what still lives
-//! again and releases the old. The segment goes once the copies are durable, so one old record pins no more than
-//! about twice itself.
+//! Compaction: of a sealed segment that is less than half live, the owners append again what still lives, and release
+//! the old. The segment goes once the copies are durable, so one old record pins no more than about twice itself.
 
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 
-use crate::error::ReadError;
-use crate::format::{Class, SEGMENT_HEADER};
-use crate::ids::{Position, SegmentId};
+use crate::ids::SegmentId;
 use crate::journal::Journal;
-use crate::recovery::Stored;
-use crate::scan::{Reader, Until, walk};
 use crate::segments::State;
 
 impl Journal {
-    /// The segment that gives most room back for the least copying. None when there is none.
-    #[must_use]
-    pub fn victim(&self) -> Option<SegmentId> {
-        self.victims().first().copied()
-    }
-
     /// The segments to copy from: sealed, covered by the checkpoint, less than half live; those with the least to copy
     /// first.
     #[must_use]
@@ -36,27 +26,10 @@ impl Journal {
         sparse.into_iter().map(|(_, id)| SegmentId(id)).collect()
     }
 
-    /// Visit the records of a sealed segment that were live when they were appended, in order; which of them still
-    /// are is the caller's to know. Reads the whole segment, and blocks.
-    ///
-    /// # Errors
-    /// When the segment is not there, is still written to, is damaged, or the disk fails.
-    pub fn scan(&self, segment: SegmentId, mut visit: impl FnMut(Stored<'_>)) -> Result<(), ReadError> {
-        let found = self.shared.table.read().by_id(segment).cloned();
-        let sealed = found.filter(|segment| segment.state == State::Sealed);
-        let Some((segment, file)) =
-            sealed.and_then(|segment| segment.file.clone().map(|file| (segment, file)))
-        else {
-            return Err(ReadError::NotFound(Position(0)));
-        };
-        let mut reader = Reader::new(file, segment.name(), segment.first, segment.first + segment.size);
-        let from = segment.first + SEGMENT_HEADER;
-        walk::<ReadError>(&mut reader, from, None, Until::End(segment.end), |header, payload| {
-            if header.class == Class::Owner && header.live {
-                visit(Stored::of(header, payload));
-            }
-            Ok(())
-        })?;
-        Ok(())
+    /// The positions that a segment has room for; none when it has gone.
+    #[must_use]
+    pub fn range_of(&self, segment: SegmentId) -> Option<Range<u64>> {
+        let table = self.shared.table.read();
+        table.by_id(segment).map(|segment| segment.first..segment.first + segment.size)
     }
 }

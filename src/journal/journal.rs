@@ -12,7 +12,7 @@ use crate::backend::Backend;
 use crate::batch::Part;
 use crate::error::{Error, ReadError, Refused};
 use crate::format::{Class, RecordHeader};
-use crate::ids::{Kind, Position, SegmentId, StreamId};
+use crate::ids::{Kind, Position, StreamId};
 use crate::intake::Intake;
 use crate::keeper::Stock;
 use crate::options::Options;
@@ -322,16 +322,12 @@ impl Journal {
         in_flight.read(position)
     }
 
-    /// A record that was appended as live is live no more. Call it when the record that says so (a settlement, a
-    /// copy elsewhere) has been appended: the segment goes only when that is durable.
+    /// So many records that were appended as live, of the segment that a position is in, are live no more. Call it
+    /// when the record that says so (a settlement, a copy elsewhere) has been appended: the segment goes only when
+    /// that is durable.
     ///
-    /// False when the segment has no live record, which is a fault of the caller's counting.
-    pub fn release(&self, position: Position) -> bool {
-        self.release_some(position, 1)
-    }
-
-    /// So many records of the segment that a position is in are live no more: as [`Journal::release`] for each.
-    pub fn release_some(&self, position: Position, records: u64) -> bool {
+    /// False when the segment has not so many live records, which is a fault of the caller's counting.
+    pub fn release(&self, position: Position, records: u64) -> bool {
         let table = self.shared.table.read();
         let Some(segment) = table.find(position.0) else { return false };
         let counts = &segment.counts;
@@ -344,19 +340,6 @@ impl Journal {
             self.shared.want_upkeep();
         }
         before.is_ok()
-    }
-
-    /// The segment that a position is in.
-    #[must_use]
-    pub fn segment_of(&self, position: Position) -> Option<SegmentId> {
-        self.shared.table.read().find(position.0).map(|segment| segment.id)
-    }
-
-    /// The positions that a segment has room for.
-    #[must_use]
-    pub fn range_of(&self, segment: SegmentId) -> Option<std::ops::Range<u64>> {
-        let table = self.shared.table.read();
-        table.by_id(segment).map(|segment| segment.first..segment.first + segment.size)
     }
 
     /// Empty counts, for a stream's part in a checkpoint.

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::backend::{File, read_full};
-use crate::error::ReadError;
+use crate::error::{Error, ReadError};
 use crate::format::{
     ALIGNMENT, BATCH_HEADER, BATCH_MOST, BatchState, Class, Fault, RECORD_HEADER, RecordHeader,
     SEGMENT_HEADER, decode_record, peek_length,
@@ -136,13 +136,13 @@ pub enum Until {
 ///
 /// # Errors
 /// Damage below what was durable, the disk's errors, and the visitor's.
-pub fn walk<E: From<ReadError>>(
+pub fn walk(
     reader: &mut Reader,
     from: u64,
     epoch: Option<u32>,
     until: Until,
-    mut visit: impl FnMut(&RecordHeader, &[u8]) -> Result<(), E>,
-) -> Result<Walked, E> {
+    mut visit: impl FnMut(&RecordHeader, &[u8]) -> Result<(), Error>,
+) -> Result<Walked, Error> {
     let mut walked = Walked { end: from, epoch: epoch.unwrap_or_default(), root: 0 };
     let mut epoch = epoch;
     loop {

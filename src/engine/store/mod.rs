@@ -61,7 +61,6 @@ mod kind {
     pub(super) const CHANGES: Kind = Kind(1);
     /// Of the catalogue: a transaction's number; its parts are in force whatever comes after.
     pub(super) const COMMITTED: Kind = Kind(2);
-
     /// Of the catalogue: the life of that epoch has ended, and nobody held a delivery then.
     pub(super) const ENDED: Kind = Kind(3);
     /// Of the catalogue: a life has ended otherwise; all messages that are there may have been delivered.
@@ -84,13 +83,13 @@ mod kind {
     pub(super) const ROLLBACK: Kind = Kind(7);
     /// Of a queue: it was deleted.
     pub(super) const DELETE: Kind = Kind(9);
+    /// Of a queue: a copy of a message, whose record was where its transaction's number says. Live.
+    pub(super) const MOVED: Kind = Kind(10);
     /// Of a queue: entries that are in memory no more, as in its checkpoint. Live. A start has no use for it, unless
     /// a checkpoint names it.
     pub(super) const PAGE: Kind = Kind(11);
     /// Of a queue: a copy of a message that is in a page. Live. A start has no use for it, unless a checkpoint does.
     pub(super) const COPY: Kind = Kind(12);
-    /// Of a queue: a copy of a message, whose record was where its transaction's number says. Live.
-    pub(super) const MOVED: Kind = Kind(10);
     /// Of a queue: as [`COMMIT`], of a transaction that a start has found: its persistent entries are numbered alone.
     pub(super) const COMMIT_FOUND: Kind = Kind(13);
 }
@@ -191,7 +190,7 @@ impl Store {
     }
 
     fn release_some(&self, position: u64, records: u64) {
-        let counted = self.journal.release_some(Position(position), records);
+        let counted = self.journal.release(Position(position), records);
         debug_assert!(counted, "position {position} was released before");
     }
 

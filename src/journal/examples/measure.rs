@@ -90,7 +90,7 @@ fn journal(folder: &Path, window: usize) -> Result<Run, Box<dyn std::error::Erro
         waited += pause.elapsed();
         // As consumers would: segments are used again.
         let confirmed = waiting.partition_point(|position| *position < durable);
-        waiting.drain(..confirmed).all(|position| journal.release(Position(position)));
+        waiting.drain(..confirmed).all(|position| journal.release(Position(position), 1));
         if journal.next().0 > covered + CHECKPOINT_EVERY
             && let Some(checkpoint) = journal.checkpoint()
         {

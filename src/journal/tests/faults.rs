@@ -273,7 +273,7 @@ fn a_full_disk_refuses_what_can_be_refused_takes_the_rest_and_recovers() {
         journal
             .append(settled(), &[Part::Slice(&operation.position.to_le_bytes())])
             .expect("room is reserved");
-        assert!(journal.release(Position(operation.position)));
+        assert!(journal.release(Position(operation.position), 1));
         assert!(matches!(opened.writer.step(), Step::Durable(_)));
     }
     let mut checkpoint = journal.checkpoint().expect("none is being made");

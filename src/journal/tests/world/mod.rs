@@ -222,7 +222,7 @@ impl World {
 
     fn release(&self, item: u64) {
         let Some(opened) = &self.opened else { return };
-        assert!(opened.journal.release(Position(item)), "item {item} is counted");
+        assert!(opened.journal.release(Position(item), 1), "item {item} is counted");
     }
 
     /// One step of the writer.
@@ -299,19 +299,22 @@ impl World {
     pub fn compact(&mut self) -> Result<(), String> {
         let Some(opened) = &self.opened else { return Ok(()) };
         let journal = opened.journal.clone();
-        let Some(victim) = journal.victim() else { return Ok(()) };
-        let mut found = Vec::new();
-        if let Err(error) = journal.scan(victim, |record| {
-            found.push((record.position.0, record.stream.0, record.kind, record.payload.to_vec()));
-        }) {
-            return if self.faults.failing_read.is_some() { Ok(()) } else { Err(format!("scan: {error}")) };
-        }
-        for (position, stream, kind, payload) in found {
-            if !self.owner.live.get(&stream).is_some_and(|live| live.contains(&position)) {
-                continue;
-            }
-            let content = if kind == MOVED { payload[8..].to_vec() } else { payload };
-            let moved = [&position.to_le_bytes()[..], &content].concat();
+        let Some(range) = journal.victims().first().and_then(|victim| journal.range_of(*victim)) else {
+            return Ok(());
+        };
+        let streams = self.owner.live.iter();
+        let lives: Vec<(u64, u64)> =
+            streams.flat_map(|(stream, live)| live.range(range.clone()).map(|at| (*stream, *at))).collect();
+        let kinds: BTreeMap<u64, Kind> =
+            self.history.iter().map(|operation| (operation.position, operation.kind)).collect();
+        for (stream, position) in lives {
+            let payload = match journal.read(Position(position)) {
+                Ok(payload) => payload,
+                Err(_) if self.faults.failing_read.is_some() => return Ok(()),
+                Err(error) => return Err(format!("compaction at {position}: {error}")),
+            };
+            let content = if kinds.get(&position) == Some(&MOVED) { &payload[8..] } else { &payload[..] };
+            let moved = [&position.to_le_bytes()[..], content].concat();
             if moved.len() > options().record_most {
                 continue;
             }
