@@ -36,17 +36,13 @@ impl Broker {
             let _ = cell.with_log(|queue, log| {
                 let kept = log.kept_mut()?;
                 let within = |position: &u64| range.contains(position);
-                let with_parts: Vec<u64> = kept
-                    .parts
-                    .iter()
-                    .filter(|(_, parts)| parts.iter().any(within))
-                    .map(|(position, _)| *position)
-                    .collect();
+                let has_part =
+                    |message: &u64| kept.parts.get(message).is_some_and(|parts| parts.iter().any(within));
                 let touched =
                     |stretch: &&Stretch| stretch.stored.iter().any(|(position, _)| within(position));
                 pages.extend(queue.stretches().filter(touched).map(|it| (Arc::clone(cell), it.page)));
                 for (sequence, position) in queue.stored_within(1..u64::MAX) {
-                    if within(&position) || with_parts.contains(&position) {
+                    if within(&position) || has_part(&position) {
                         living.insert(position, Living { cell: Arc::clone(cell), sequence });
                     }
                 }
