@@ -105,11 +105,6 @@ impl Chain {
             (Some((sequence, last)), Some(tail)) => (sequence + 1, last.limit(), tail.epoch),
             _ => (0, 0, 0),
         };
-        let damaged = |sequence: u64| Error::Corrupt {
-            file: file_name(sequence),
-            offset: 0,
-            expected: HeaderFault::None.to_string(),
-        };
         // The next one is prepared when the last is begun, and removed before it.
         if self.not_begun.contains_key(&(after + 1)) && !self.not_begun.contains_key(&after) {
             let why = format!("{} was prepared behind it", file_name(after + 1));
@@ -120,7 +115,7 @@ impl Chain {
             let lost =
                 *sequence == after && lost_its_header(Arc::clone(file), &file_name(*sequence), first, epoch)?;
             if needed || lost {
-                return Err(damaged(*sequence));
+                return Err(without_header(*sequence));
             }
         }
         Ok(())
@@ -164,15 +159,36 @@ impl Chain {
         self.links.values().find(|link| (link.header.first..link.limit()).contains(&position))
     }
 
+    /// Why no segment that was begun has a position that the checkpoint needs: the file's header is damaged, or the file
+    /// is not there.
+    fn lost(&self, position: u64) -> Error {
+        let missing = |file: String| Error::Missing {
+            file,
+            why: format!("the newest checkpoint needs position {position}"),
+        };
+        let Some(after) = self.links.values().find(|link| link.header.first > position) else {
+            return missing("a segment".to_owned());
+        };
+        let mut first = after.header.first;
+        for sequence in (0..after.header.sequence).rev() {
+            let Some(file) = self.not_begun.get(&sequence) else { return missing(file_name(sequence)) };
+            match file.length() {
+                Ok(length) => first = first.saturating_sub(length),
+                Err(source) => return Error::io("reading", &file_name(sequence))(source),
+            }
+            if first <= position {
+                return without_header(sequence);
+            }
+        }
+        missing("a segment".to_owned())
+    }
+
     /// The payload of a record of a class, and its stream.
     ///
     /// # Errors
     /// When it is not there.
     pub fn read_record(&self, position: u64, class: Class) -> Result<(u64, Bytes), Error> {
-        let link = self.find(position).ok_or_else(|| Error::Missing {
-            file: "a segment".to_owned(),
-            why: format!("the newest checkpoint needs position {position}"),
-        })?;
+        let link = self.find(position).ok_or_else(|| self.lost(position))?;
         let file = Arc::clone(&link.file);
         let mut reader = Reader::for_one_record(file, link.name.clone(), link.header.first, link.limit());
         let found = reader.record(position).map_err(Error::io("reading", &link.name))?;
@@ -245,4 +261,9 @@ impl Chain {
         let until = self.end(link.header.sequence).map_or(Until::Torn, Until::End);
         walk(&mut link.reader(), start, epoch, until, visit)
     }
+}
+
+/// A segment was in that file, and its header is not there.
+fn without_header(sequence: u64) -> Error {
+    Error::Corrupt { file: file_name(sequence), offset: 0, expected: HeaderFault::None.to_string() }
 }

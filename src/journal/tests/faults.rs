@@ -10,8 +10,8 @@ use std::sync::atomic::Ordering;
 
 use fairlead_journal::backend::simulated::{Disk, Faults, Random};
 use fairlead_journal::{
-    Backend, Error, Journal, Kind, Need, Part, Position, ReadError, Record, Refused, Space, Step, Stopped,
-    StreamId,
+    Backend, Error, Journal, Kind, Need, Part, Position, ReadError, Record, Refused, SegmentId, Space, Step,
+    Stopped, StreamId,
 };
 use world::owner::{ITEM, Operation, Owner, SETTLED};
 use world::{Heard, World, options};
@@ -178,6 +178,47 @@ fn the_header_of_a_segment_that_was_used_is_missed() {
     match reopen(&disk) {
         Err(Error::Corrupt { file, offset: 0, expected }) => {
             assert_eq!((file.as_str(), expected.as_str()), ("0000000000000001.segment", "a segment header"));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_segment_that_the_checkpoint_is_in_is_named_whether_its_header_is_damaged_or_it_is_gone() {
+    let disk = Disk::new(1, 1 << 20);
+    let (mut opened, _, before) = journal_with(&disk, 100);
+    let journal = opened.journal.clone();
+    let mut checkpoint = journal.checkpoint().expect("none is being made");
+    let mut live = journal.live_counts();
+    before.iter().for_each(|operation| live.add(Position(operation.position), 1));
+    let parts = before.iter().map(|operation| operation.position.to_le_bytes());
+    checkpoint.stream(StreamId(1), journal.next(), &live, parts).expect("taken");
+    let root = checkpoint.finish().expect("taken");
+    for number in 0..400_usize {
+        journal.append(item(1), &[Part::Slice(&vec![7; 100 + number % 50])]).expect("taken");
+        assert!(matches!(opened.writer.step(), Step::Durable(_)));
+    }
+    let segment = (0..)
+        .map(SegmentId)
+        .find(|segment| journal.range_of(*segment).is_some_and(|positions| positions.contains(&root.0)));
+    let name = format!("{:016x}.segment", segment.expect("it is kept").0);
+    drop((opened, journal));
+    reopen(&disk.killed()).expect("nothing is damaged");
+
+    let damaged = disk.killed();
+    damaged.flip(&name, 20, 1);
+    match reopen(&damaged) {
+        Err(Error::Corrupt { file, offset: 0, expected }) => {
+            assert_eq!((file, expected.as_str()), (name.clone(), "a segment header"));
+        }
+        other => panic!("{other:?}"),
+    }
+    let gone = disk.killed();
+    gone.remove(&name).expect("removed");
+    match reopen(&gone) {
+        Err(Error::Missing { file, why }) => {
+            assert_eq!(file, name);
+            assert!(why.contains("the newest checkpoint needs"), "{why}");
         }
         other => panic!("{other:?}"),
     }
