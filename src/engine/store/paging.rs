@@ -15,6 +15,7 @@ use fairlead_kernel::effect::Fetch;
 use fairlead_kernel::{MessageView, Sequence, Time};
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -107,18 +108,17 @@ impl Broker {
     /// Read a page of entries, and give it to its queue. Blocks.
     pub(crate) fn fetch_page(&self, store: &Store, cell: &Arc<QueueCell>, page: u64, now: Time) {
         let read = store.read_patiently(Position(page));
-        let entries = match &read {
-            Ok(payload) => entries::decode_page(payload),
-            Err(error) => {
-                let (queue, vhost) = (&*cell.name, &**cell.host.name());
-                // Unless somebody was quicker, which the queue knows.
-                tracing::warn!(%error, queue, vhost, "a page of entries cannot be read");
-                None
-            }
-        };
+        let not_understood = || format!("expected a page of entries at position {page}");
+        let entries = read.map_err(|error| error.to_string());
+        let entries = entries.and_then(|payload| entries::decode_page(&payload).ok_or_else(not_understood));
+        if let Err(error) = &entries {
+            let (queue, vhost) = (&*cell.name, &**cell.host.name());
+            // Unless somebody was quicker, which the queue knows.
+            tracing::warn!(error, queue, vhost, "a page of entries cannot be read");
+        }
         self.hand_in(cell, now, |q| {
             // Deleted meanwhile: nobody wants them any more.
-            let _ = q.queue.page_loaded(page, entries.as_deref(), &mut q.turn);
+            let _ = q.queue.page_loaded(page, entries.as_deref().ok(), &mut q.turn);
         });
     }
 
@@ -156,7 +156,7 @@ impl Broker {
     /// Read these messages, and give them to their queue. Blocks.
     pub(crate) fn fetch(&self, store: &Store, cell: &Arc<QueueCell>, fetches: &[Fetch], now: Time) {
         let (mut read, mut lost) = (Vec::with_capacity(fetches.len()), Vec::new());
-        let mut lose = |fetch: &Fetch, error: ReadError| {
+        let mut lose = |fetch: &Fetch, error: &dyn Display| {
             let (queue, vhost, sequence) = (&*cell.name, &**cell.host.name(), fetch.sequence.0);
             // Unless it was moved or has gone meanwhile, which the queue knows.
             tracing::warn!(%error, queue, vhost, sequence, "a message cannot be read where it was");
@@ -172,16 +172,19 @@ impl Broker {
             };
             match payload {
                 Ok(payload) => read.push((fetch, payload)),
-                Err(error) => lose(fetch, error),
+                Err(error) => lose(fetch, &error),
             }
         });
         let mut decoded = Vec::with_capacity(read.len());
         for (fetch, payload) in &read {
-            let Some(message) = StoredMessage::decode(payload) else { continue };
+            let Some(message) = StoredMessage::decode(payload) else {
+                lose(fetch, &format_args!("expected a message at position {}", fetch.position));
+                continue;
+            };
             let parts = message.parts.iter().map(|part| store.read_patiently(Position(*part)));
             match parts.collect::<Result<Vec<_>, _>>() {
                 Ok(parts) => decoded.push((fetch.sequence, message, parts)),
-                Err(error) => lose(fetch, error),
+                Err(error) => lose(fetch, &error),
             }
         }
         let messages: Vec<(Sequence, MessageView<'_>)> =

@@ -2,13 +2,16 @@
 
 use super::{Client, ONE, Pairs, binding, publish};
 use crate::auth::Authentication;
+use crate::counters::Counter;
 use crate::{Broker, OpenError, Opened, Settings, Storage, missing};
 use fairlead_journal::backend::simulated::Disk;
+use fairlead_journal::format::{RECORD_HEADER, decode_record, space};
 use fairlead_journal::{Backend, Options, Step, Stopped};
 use fairlead_kernel::MessageView;
 use fairlead_kernel::message::HeadReaders;
 use fairlead_kernel::session::{Event, Outcome, Publish, Reply, Request};
 use fairlead_kernel::settings::{ConsumerSettings, ExchangeKind, ExchangeSettings, QueueSettings};
+use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -421,4 +424,62 @@ fn a_page_that_a_checkpoint_names_outlives_its_queue_until_the_next_checkpoint()
     opened.keeper.step().unwrap();
     assert!(disk.used() <= three, "{} bytes are on the disk", disk.used());
     open(&disk.crash(2));
+}
+
+/// Make another record, with a good checksum, of the first one in the first segment that `is` the one: `change` has its
+/// payload.
+fn rewrite(disk: &Disk, mut is: impl FnMut(u8, &[u8]) -> bool, change: impl Fn(&mut [u8])) {
+    let file = disk.open("0000000000000000.segment").unwrap();
+    let mut bytes = vec![0; file.length().unwrap() as usize];
+    file.read_at(&mut bytes, 0).unwrap();
+    let mut at = 64;
+    loop {
+        let (header, payload) = decode_record(&bytes[at..], at as u64).unwrap();
+        if is(header.kind, payload) {
+            let mut payload = payload.to_vec();
+            change(&mut payload);
+            let header = header.encode(crc32c::crc32c(&payload));
+            file.write_at(&[IoSlice::new(&header), IoSlice::new(&payload)], at as u64).unwrap();
+            return;
+        }
+        at += space(payload.len()) as usize;
+        assert!(at + RECORD_HEADER < bytes.len(), "no such record");
+    }
+}
+
+#[test]
+fn a_message_that_cannot_be_understood_is_lost_and_counted_and_those_behind_it_come() {
+    let disk = Disk::new(8, 1 << 30);
+    let mut opened = open(&disk);
+    let mut client = Client::new(&opened.broker);
+    let mut bodies = filled(&mut opened, &mut client, 20);
+    let lost = bodies.remove(18);
+    // The byte behind the priority is the origin, of which there are three.
+    rewrite(&disk, |_, payload| payload.ends_with(lost.as_bytes()), |payload| payload[33] = 9);
+    assert_eq!(drain(&mut opened, "q"), bodies);
+    assert_eq!(opened.broker.counters().get(Counter::MessagesUnreadable), 1);
+    let get = Request::Get { queue: "q".to_owned(), acknowledge: false };
+    let empty = Event::Reply { session: ONE, result: Ok(Reply::Empty) };
+    assert_eq!(client.connection.execute(ONE, get, client.now), Some(empty));
+}
+
+#[test]
+fn a_page_that_cannot_be_understood_is_lost_and_counted_and_what_is_behind_it_comes() {
+    let disk = Disk::new(9, 1 << 30);
+    let mut opened = open(&disk);
+    let mut client = Client::new(&opened.broker);
+    let bodies = filled(&mut opened, &mut client, 100);
+    const PAGE: u8 = 11;
+    // The first ones may have been read already.
+    let mut pages = 0;
+    let is_third_page = |kind, _: &[u8]| {
+        pages += u32::from(kind == PAGE);
+        pages == 3
+    };
+    rewrite(&disk, is_third_page, |payload| payload.fill(0xff));
+    let left = drain(&mut opened, "q");
+    let lost = opened.broker.counters().get(Counter::MessagesUnreadable);
+    assert!((1..100).contains(&lost), "{lost} messages");
+    assert_eq!(left.len() as u64, 100 - lost);
+    assert_eq!((&left[0], left.last()), (&bodies[0], bodies.last()));
 }
