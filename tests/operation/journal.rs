@@ -126,6 +126,10 @@ fn a_snapshot_of_a_running_broker_starts() {
     await_line(&broker, &["INFO", "snapshot made", copy.to_str().unwrap()]);
     let (_, error, code) = snapshot(&copy);
     assert!(code == 1 && error.contains("copy is not empty"), "{code}: {error}");
+    // A folder there would be in a segment's place at the next start.
+    let inside = broker.data_dir().join("journal/00000000000000ff.segment");
+    let (_, error, code) = snapshot(&inside);
+    assert!(code == 1 && error.contains("is inside the journal") && !inside.exists(), "{code}: {error}");
 
     // What comes later is not in it.
     Socket::open(&broker, 0).publish_for_good("orders", b"four");

@@ -29,6 +29,14 @@ pub enum SnapshotError {
     /// There is something in the way.
     #[error("the folder {} is not empty, expected an empty one or none", .0.display())]
     NotEmpty(PathBuf),
+    /// It would be a segment's place.
+    #[error("the folder {} is inside the journal {}, expected one elsewhere", folder.display(), journal.display())]
+    InsideJournal {
+        /// What was asked for.
+        folder: PathBuf,
+        /// The journal that it is in.
+        journal: PathBuf,
+    },
     /// The file system refused.
     #[error("{action} {}: {source}", path.display())]
     Io {
@@ -49,6 +57,11 @@ fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Snap
     move |source| SnapshotError::Io { action, path, source }
 }
 
+/// Whether a broker has that folder as its journal, or had.
+fn is_journal(folder: &Path) -> bool {
+    folder.file_name().is_some_and(|name| name == JOURNAL_FOLDER) && folder.join(LOCK).exists()
+}
+
 impl Broker {
     /// Copy what is on disk now to a folder, as the data folder of another broker. Everything goes on meanwhile, but
     /// no segment is freed. For a thread that may block; it takes as long as the copying.
@@ -66,6 +79,11 @@ impl Broker {
 
 impl Store {
     fn copy_to(&self, folder: &Path) -> Result<Snapshot, SnapshotError> {
+        let absolute = std::path::absolute(folder).map_err(io_error("finding", folder))?;
+        if let Some(journal) = absolute.ancestors().find(|ancestor| is_journal(ancestor)) {
+            let (folder, journal) = (folder.to_path_buf(), journal.to_path_buf());
+            return Err(SnapshotError::InsideJournal { folder, journal });
+        }
         fs::create_dir_all(folder).map_err(io_error("creating", folder))?;
         let mut there = fs::read_dir(folder).map_err(io_error("listing", folder))?;
         if there.next().is_some() {
