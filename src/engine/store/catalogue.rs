@@ -7,7 +7,7 @@ use fairlead_kernel::QueueId;
 use fairlead_kernel::settings::{Binding, Destination, ExchangeSettings, QueueSettings};
 use fairlead_kernel::topology::{BindingRecord, Topology, TopologyCommand, TopologySnapshot};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// One durable thing comes or goes.
@@ -103,7 +103,9 @@ pub(super) struct HostCatalogue {
     exchanges: BTreeMap<Arc<str>, Arc<ExchangeSettings>>,
     queues: BTreeMap<Arc<str>, (QueueId, Arc<QueueSettings>)>,
     /// By their encoded form, which tells them apart.
-    bindings: BTreeMap<Vec<u8>, Binding>,
+    bindings: BTreeMap<Arc<[u8]>, Binding>,
+    /// Those of each exchange and queue: a start that replays many deletions does not walk all bindings for each.
+    by_end: BTreeMap<Destination, BTreeSet<Arc<[u8]>>>,
 }
 
 impl HostCatalogue {
@@ -114,10 +116,7 @@ impl HostCatalogue {
             }
             Item::NoExchange(name) => {
                 self.exchanges.remove(&name);
-                self.bindings.retain(|_, binding| {
-                    *binding.source != *name
-                        && !matches!(&binding.destination, Destination::Exchange(to) if **to == *name)
-                });
+                self.unbind_all(&Destination::Exchange(name.to_string()));
             }
             Item::Queue(id, name, settings) => {
                 if let Some((earlier, _)) = self.queues.get(&name) {
@@ -129,18 +128,42 @@ impl HostCatalogue {
             Item::NoQueue(id, name) => {
                 if self.queues.get(&name).is_some_and(|(found, _)| *found == id) {
                     self.queues.remove(&name);
-                    self.bindings.retain(
-                        |_, binding| !matches!(&binding.destination, Destination::Queue(to) if **to == *name),
-                    );
+                    self.unbind_all(&Destination::Queue(name.to_string()));
                 }
             }
-            Item::Binding(binding) => {
-                self.bindings.insert(key(&binding), binding);
-            }
-            Item::NoBinding(binding) => {
-                self.bindings.remove(&key(&binding));
+            Item::Binding(binding) => self.bind(binding),
+            Item::NoBinding(binding) => self.unbind(&key(&binding)),
+        }
+    }
+
+    fn bind(&mut self, binding: Binding) {
+        // A change that a checkpoint has already is read again behind it: the queue has gone, and one that is
+        // declared later by its name is not to have its bindings.
+        if matches!(&binding.destination, Destination::Queue(name) if !self.queues.contains_key(&**name)) {
+            return;
+        }
+        let key = key(&binding);
+        for end in ends(&binding) {
+            self.by_end.entry(end).or_default().insert(Arc::clone(&key));
+        }
+        self.bindings.insert(key, binding);
+    }
+
+    fn unbind(&mut self, key: &[u8]) {
+        let Some(binding) = self.bindings.remove(key) else { return };
+        for end in ends(&binding) {
+            if let Some(keys) = self.by_end.get_mut(&end) {
+                keys.remove(key);
+                if keys.is_empty() {
+                    self.by_end.remove(&end);
+                }
             }
         }
+    }
+
+    fn unbind_all(&mut self, end: &Destination) {
+        let keys = self.by_end.remove(end);
+        keys.into_iter().flatten().for_each(|key| self.unbind(&key));
     }
 
     /// The queues that are not to be kept go, with their bindings.
@@ -166,11 +189,16 @@ impl HostCatalogue {
     }
 }
 
+/// What a binding goes with.
+fn ends(binding: &Binding) -> [Destination; 2] {
+    [Destination::Exchange(binding.source.clone()), binding.destination.clone()]
+}
+
 /// Arguments in any order are the same binding.
-fn key(binding: &Binding) -> Vec<u8> {
+fn key(binding: &Binding) -> Arc<[u8]> {
     let mut binding = binding.clone();
     binding.arguments.sort_by(|left, right| left.0.cmp(&right.0));
-    rmp_serde::to_vec(&binding).unwrap_or_default()
+    rmp_serde::to_vec(&binding).unwrap_or_default().into()
 }
 
 #[cfg(test)]
@@ -178,22 +206,57 @@ mod tests {
     use super::*;
     use fairlead_kernel::settings::MatchMode;
 
-    #[test]
-    fn a_queue_does_not_inherit_the_bindings_of_an_earlier_one_of_its_name() {
-        let queue = |id| Item::Queue(QueueId(id), "q".into(), Arc::new(QueueSettings::default()));
-        let binding = Binding {
-            source: "x".to_owned(),
-            destination: Destination::Queue("q".to_owned()),
+    fn queue(id: u64, name: &str) -> Item {
+        Item::Queue(QueueId(id), name.into(), Arc::new(QueueSettings::default()))
+    }
+
+    fn binding(source: &str, destination: Destination) -> Binding {
+        Binding {
+            source: source.to_owned(),
+            destination,
             key: "k".to_owned(),
             match_mode: MatchMode::All,
             arguments: Vec::new(),
-        };
+        }
+    }
+
+    #[test]
+    fn a_queue_does_not_inherit_the_bindings_of_an_earlier_one_of_its_name() {
+        let binding = || Item::Binding(binding("x", Destination::Queue("q".to_owned())));
         let mut host = HostCatalogue::default();
-        [queue(1), Item::Binding(binding)].into_iter().for_each(|item| host.take(item));
+        [queue(1, "q"), binding()].into_iter().for_each(|item| host.take(item));
         // The first one's deletion was cut off before it came to the catalogue.
-        host.take(queue(2));
+        host.take(queue(2, "q"));
         let found = host.snapshot();
         assert_eq!((found.queues.len(), found.queues[0].0), (1, QueueId(2)));
         assert_eq!(found.bindings, [], "of the queue that went");
+        // Changes that a checkpoint has already, read again behind it.
+        let mut host = HostCatalogue::default();
+        [binding(), Item::NoQueue(QueueId(1), "q".into()), queue(2, "q")]
+            .into_iter()
+            .for_each(|item| host.take(item));
+        assert_eq!(host.snapshot().bindings, [], "of the queue that went");
+    }
+
+    #[test]
+    fn bindings_go_with_either_of_their_ends_and_no_others() {
+        let to_queue = |source, name: &str| binding(source, Destination::Queue(name.to_owned()));
+        let between = |source, name: &str| binding(source, Destination::Exchange(name.to_owned()));
+        // An exchange and a queue may have one name.
+        let all = || [to_queue("x", "x"), to_queue("x", "q"), to_queue("y", "q"), between("x", "y")];
+        let left = |gone: Item| {
+            let mut host = HostCatalogue::default();
+            [queue(1, "x"), queue(2, "q")].into_iter().for_each(|item| host.take(item));
+            all().into_iter().for_each(|binding| host.take(Item::Binding(binding)));
+            host.take(gone);
+            let left = host.snapshot().bindings;
+            all().map(|binding| left.contains(&binding))
+        };
+        assert_eq!(left(Item::NoQueue(QueueId(1), "x".into())), [false, true, true, true]);
+        assert_eq!(left(Item::NoQueue(QueueId(9), "x".into())), [true; 4], "another one of that name");
+        assert_eq!(left(Item::NoQueue(QueueId(2), "q".into())), [true, false, false, true]);
+        assert_eq!(left(Item::NoExchange("x".into())), [false, false, true, false]);
+        assert_eq!(left(Item::NoExchange("y".into())), [true, true, false, false]);
+        assert_eq!(left(Item::NoBinding(to_queue("x", "q"))), [true, false, true, true]);
     }
 }
