@@ -48,6 +48,8 @@ pub(crate) struct Chain {
     pub links: BTreeMap<u64, Link>,
     /// Files without a header of their number.
     pub not_begun: BTreeMap<u64, Arc<dyn File>>,
+    /// Of those, the numbers in the headers that they have: of what was in them before they were recycled.
+    numbers: BTreeMap<u64, u64>,
     /// What was learned of the last one.
     pub tail: Option<Walked>,
     /// The newest checkpoint; an empty one when there is none.
@@ -60,8 +62,8 @@ impl Chain {
     /// # Errors
     /// Damage, a newer format, the disk's.
     pub fn read(backend: &dyn Backend) -> Result<Self, Error> {
-        let mut chain =
-            Self { links: BTreeMap::new(), not_begun: BTreeMap::new(), tail: None, root: Root::default() };
+        let (links, not_begun, numbers) = Default::default();
+        let mut chain = Self { links, not_begun, numbers, tail: None, root: Root::default() };
         for name in backend.list().map_err(Error::io("listing", "the folder"))? {
             if let Some(sequence) = parse_file_name(&name) {
                 chain.add(backend, sequence, name)?;
@@ -88,7 +90,11 @@ impl Chain {
             Ok(header) if header.sequence == sequence => {
                 self.links.insert(sequence, Link { header, name, file });
             }
-            Ok(_) | Err(HeaderFault::None) => {
+            Ok(header) => {
+                self.numbers.insert(sequence, header.sequence);
+                self.not_begun.insert(sequence, file);
+            }
+            Err(HeaderFault::None) => {
                 self.not_begun.insert(sequence, file);
             }
             Err(HeaderFault::Version(found)) => {
@@ -112,9 +118,12 @@ impl Chain {
         }
         for (sequence, file) in &self.not_begun {
             let needed = *sequence > after + 1 || (*sequence < after && self.is_needed(*sequence));
-            let lost =
-                *sequence == after && lost_its_header(Arc::clone(file), &file_name(*sequence), first, epoch)?;
-            if needed || lost {
+            let name = file_name(*sequence);
+            // Files are filled before they have their names, and only segments before the last are recycled.
+            let cut = file.length().map_err(Error::io("reading", &name))? < SEGMENT_HEADER;
+            let renamed = self.numbers.get(sequence).is_some_and(|number| *number >= after);
+            let lost = *sequence == after && lost_its_header(Arc::clone(file), &name, first, epoch)?;
+            if needed || cut || renamed || lost {
                 return Err(without_header(*sequence));
             }
         }

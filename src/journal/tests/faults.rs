@@ -253,12 +253,19 @@ fn a_missing_segment_is_named() {
     }
 }
 
+/// Some segments with records, and the next one's file.
+fn with_a_prepared_file(disk: &Disk) -> fairlead_journal::Opened {
+    let (mut opened, ..) = journal_with(disk, 200);
+    let files = disk.list().expect("listed").len();
+    opened.keeper.step().expect("there is room");
+    assert_eq!(disk.list().expect("listed").len(), files + 1, "it is prepared");
+    opened
+}
+
 #[test]
 fn a_lost_last_segment_is_told_from_one_that_was_not_begun() {
     let disk = Disk::new(1, 1 << 20);
-    let (mut opened, ..) = journal_with(&disk, 200);
-    opened.keeper.step().expect("there is room");
-    drop(opened);
+    drop(with_a_prepared_file(&disk));
     let mut names = disk.list().expect("listed");
     names.sort();
     let [.., last, _prepared] = names.as_slice() else { panic!("two files at least: {names:?}") };
@@ -266,6 +273,30 @@ fn a_lost_last_segment_is_told_from_one_that_was_not_begun() {
     match reopen(&disk) {
         Err(Error::Missing { file, .. }) => assert_eq!(&file, last),
         other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_last_segment_that_was_emptied_or_renamed_is_no_prepared_file() {
+    for renamed in [false, true] {
+        let disk = Disk::new(1, 1 << 20);
+        drop(with_a_prepared_file(&disk));
+        let mut names = disk.list().expect("listed");
+        names.sort();
+        let [.., last, prepared] = names.as_slice() else { panic!("two files at least: {names:?}") };
+        let damaged = if renamed {
+            for (from, to) in [(prepared.as_str(), "aside"), (last.as_str(), prepared), ("aside", last)] {
+                disk.rename(from, to).expect("renamed");
+            }
+            prepared
+        } else {
+            disk.create(last).expect("emptied");
+            last
+        };
+        match reopen(&disk) {
+            Err(Error::Corrupt { file, offset: 0, .. }) => assert_eq!(&file, damaged),
+            other => panic!("{other:?}"),
+        }
     }
 }
 
