@@ -17,6 +17,7 @@ use crate::settings::Settings;
 use crate::store::{Log, Store, is_kept};
 use crate::vhost::VirtualHost;
 use arc_swap::ArcSwap;
+use fairlead_kernel::command::CommandLog;
 use fairlead_kernel::message::HeadReaders;
 use fairlead_kernel::queue::{Denial, Queue};
 use fairlead_kernel::session::{CloseReason, Event};
@@ -308,6 +309,11 @@ impl Broker {
                 }
             }
             self.follow_up(scratch, now);
+            if let (0, Some(store)) = (purged, &self.store)
+                && cell.with_log(|_, log| log.records())
+            {
+                store.rest_on_what_was_appended();
+            }
             purged
         })
     }

@@ -6,9 +6,9 @@ use crate::counters::Counter;
 use crate::queue_cell::QueueCell;
 use crate::report::{
     BindingReport, ChannelReport, ConnectionReport, ConsumerReport, ExchangeReport, JournalReport, NotReady,
-    Overview, QueueReport, Source,
+    Overview, Purged, QueueReport, Source,
 };
-use crate::store::{Snapshot, SnapshotError};
+use crate::store::{Snapshot, SnapshotError, during};
 use crate::vhost::VirtualHost;
 use fairlead_journal::Space;
 use fairlead_kernel::refusal::Resource;
@@ -229,12 +229,14 @@ impl Source for Broker {
         reasons
     }
 
-    fn purge(&self, vhost: &str, queue: &str) -> Result<u64, Refusal> {
+    fn purge(&self, vhost: &str, queue: &str) -> Result<Purged, Refusal> {
         let host = self.host(vhost).ok_or_else(|| Refusal::NoVirtualHost(vhost.to_owned()))?;
         let missing = || Refusal::NotFound(Resource::Queue, queue.to_owned());
         let id = host.topology().queue(queue).map(|record| record.id()).ok_or_else(missing)?;
         let cell = self.queues.get(id).ok_or_else(missing)?;
-        Ok(self.purge_cell(&cell, self.clock.now()))
+        let (messages, recorded) = during(|| self.purge_cell(&cell, self.clock.now()));
+        let waits = recorded.zip(self.store.as_ref());
+        Ok(Purged { messages, on_disk: waits.map(|(position, store)| store.when_durable(position)) })
     }
 
     fn snapshot(&self, folder: &Path) -> Result<Snapshot, SnapshotError> {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::counters::Counter;
 use crate::store::{Snapshot, SnapshotError};
+use tokio::sync::oneshot;
 
 /// Sums over the whole broker.
 #[derive(Clone, Debug, Default)]
@@ -246,6 +247,32 @@ pub struct NotReady {
     pub detail: String,
 }
 
+/// A queue was purged.
+#[derive(Debug)]
+pub struct Purged {
+    pub(crate) messages: u64,
+    /// Comes when that is so on disk; none where it need not be.
+    pub(crate) on_disk: Option<oneshot::Receiver<()>>,
+}
+
+impl Purged {
+    /// How many messages went, once a restart would not bring them back.
+    ///
+    /// # Errors
+    /// The broker has ended before that was on disk.
+    pub async fn on_disk(self) -> Result<u64, NotOnDisk> {
+        match self.on_disk {
+            Some(told) => told.await.map(|()| self.messages).map_err(|_| NotOnDisk),
+            None => Ok(self.messages),
+        }
+    }
+}
+
+/// The broker has ended before something was on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the broker has ended before this was on disk: it may or may not have been done")]
+pub struct NotOnDisk;
+
 /// What management reads and does.
 pub trait Source: Send + Sync + 'static {
     /// Sums.
@@ -268,11 +295,11 @@ pub trait Source: Send + Sync + 'static {
     fn consumers(&self) -> Vec<ConsumerReport>;
     /// Why work cannot be taken, or not all of it; empty when it can.
     fn not_ready(&self) -> Vec<NotReady>;
-    /// Drop a queue's ready messages; how many there were.
+    /// Drop a queue's ready messages.
     ///
     /// # Errors
     /// No such queue or virtual host.
-    fn purge(&self, vhost: &str, queue: &str) -> Result<u64, Refusal>;
+    fn purge(&self, vhost: &str, queue: &str) -> Result<Purged, Refusal>;
     /// Copy what is kept to an empty folder, on which another broker can start. Blocks as long as that takes.
     ///
     /// # Errors

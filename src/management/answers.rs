@@ -4,6 +4,7 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use fairlead_engine::report::NotOnDisk;
 use fairlead_kernel::Refusal;
 use serde_json::json;
 use std::path::PathBuf;
@@ -53,6 +54,9 @@ pub(crate) enum Fault {
     /// The body of a request is wrong: how.
     #[error("{0}")]
     Body(String),
+    /// The broker is ending.
+    #[error(transparent)]
+    NotOnDisk(#[from] NotOnDisk),
     /// The engine would not.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -69,6 +73,7 @@ impl IntoResponse for Fault {
             Fault::NoPage { .. } => (StatusCode::BAD_REQUEST, "page_out_of_range"),
             Fault::Paging(_) => (StatusCode::BAD_REQUEST, "invalid_pagination_parameters"),
             Fault::SnapshotRunning(_) => (StatusCode::CONFLICT, "conflict"),
+            Fault::NotOnDisk(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_on_disk"),
             Fault::Body(_) => (StatusCode::BAD_REQUEST, "bad_request"),
             Fault::Refused(_) => (StatusCode::BAD_REQUEST, "bad_request"),
         };

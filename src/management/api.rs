@@ -229,7 +229,7 @@ pub(crate) async fn purge(
         Refusal::NoVirtualHost(vhost) => Fault::NoVirtualHost(vhost),
         other => Fault::Refused(other),
     });
-    let messages = purged?;
+    let messages = purged?.on_disk().await?;
     info!(%peer, vhost, queue = name, messages, "queue purged over HTTP");
     Ok(Json(json!({ "messages": messages })).into_response())
 }

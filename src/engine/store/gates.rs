@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 /// The connections that wait.
 #[derive(Debug, Default)]
@@ -21,6 +21,8 @@ pub(crate) struct Gates {
     waiting: Mutex<Vec<Arc<Entry>>>,
     /// Tasks of connections that are not read until the journal has come further. Rank: leaf.
     held: Mutex<BTreeMap<ConnectionId, Waker>>,
+    /// What was done for somebody who has no connection, such as management. Rank: leaf.
+    others: Mutex<Vec<(Position, oneshot::Sender<()>)>>,
     /// Notified when room on the disk has changed.
     pub(super) changed: Arc<Notify>,
 }
@@ -49,6 +51,13 @@ impl Gates {
         }
     }
 
+    /// Comes when the record at `position` is on disk, for somebody who has no connection.
+    pub(super) fn hold_other(&self, position: Position) -> oneshot::Receiver<()> {
+        let (teller, told) = oneshot::channel();
+        self.others.lock().push((position, teller));
+        told
+    }
+
     /// Wake the connection's task when the journal has come further.
     pub(super) fn hold_reader(&self, connection: ConnectionId, waker: &Waker) {
         self.held.lock().insert(connection, waker.clone());
@@ -67,6 +76,10 @@ impl Gates {
     /// Everything before `durable` is on disk.
     pub(super) fn open(&self, durable: Position) {
         self.tell(durable);
+        for (_, teller) in self.others.lock().extract_if(.., |(position, _)| *position < durable) {
+            // Who has gone needs to know nothing.
+            let _ = teller.send(());
+        }
         let held = std::mem::take(&mut *self.held.lock());
         held.into_values().for_each(Waker::wake);
     }

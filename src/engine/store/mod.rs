@@ -45,7 +45,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 /// The folder of the journal, in the data folder.
 pub const JOURNAL_FOLDER: &str = "journal";
@@ -266,6 +266,21 @@ impl Store {
         if self.is_durable(position) {
             self.gates.open(self.journal.durable());
         }
+    }
+
+    /// Comes when the record at that position is on disk, for somebody who has no connection.
+    pub(crate) fn when_durable(&self, position: Position) -> oneshot::Receiver<()> {
+        let told = self.gates.hold_other(position);
+        if self.is_durable(position) {
+            self.gates.open(self.journal.durable());
+        }
+        told
+    }
+
+    /// What has been appended so far belongs to what this thread does: it has found something gone, and that is to be
+    /// told when it is so on disk, too.
+    pub(crate) fn rest_on_what_was_appended(&self) {
+        recorded::note(Position(self.journal.next().0.saturating_sub(1)));
     }
 
     /// Take nothing more: the writer ends when all is on disk. `in_peace`: nobody holds a delivery, and what was

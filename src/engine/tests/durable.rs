@@ -1,9 +1,12 @@
 //! What clients are told, and how far the journal has come by then. The writer is stepped by hand.
 
 use super::*;
+use crate::report::{NotOnDisk, Source};
 use crate::{Opened, Storage};
 use fairlead_journal::backend::simulated::Disk;
 use fairlead_journal::{Options, Step, Writer};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
 
 fn broker_on_disk() -> (Arc<Broker>, Writer) {
     broker_on(Arc::new(Disk::new(1, 1 << 30)))
@@ -113,4 +116,59 @@ fn operators_see_what_came_back_at_once() {
     let (broker, _writer) = broker_on(Arc::new(disk.killed()));
     let reports = crate::report::Source::queues(&*broker);
     assert_eq!(reports.iter().map(|queue| (queue.ready, queue.bytes)).collect::<Vec<_>>(), [(1, 4)]);
+}
+
+/// What a purge comes to, if that can be told now.
+pub(super) fn on_disk(
+    purge: &mut Pin<&mut impl Future<Output = Result<u64, NotOnDisk>>>,
+) -> Option<Result<u64, NotOnDisk>> {
+    match purge.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => Some(result),
+        Poll::Pending => None,
+    }
+}
+
+fn removed(messages: u64) -> Event {
+    Event::Reply { session: ONE, result: Ok(Reply::Removed { messages }) }
+}
+
+#[test]
+fn a_purge_is_told_when_its_record_is_on_disk_and_so_is_one_that_found_all_gone() {
+    let (broker, mut writer) = broker_on_disk();
+    let mut one = client_with(&broker, &mut writer, &["queue"]);
+    let mut two = Client::new(&broker);
+    let purge = Request::PurgeQueue { name: "queue".to_owned() };
+    one.publish(&[persistent("queue", 1)]);
+    step(&mut writer);
+    one.receive();
+    for client in [&mut one, &mut two] {
+        assert_eq!(client.connection.execute(ONE, purge.clone(), client.now), None);
+        assert_eq!(client.receive().1, []);
+    }
+    step(&mut writer);
+    assert_eq!((one.receive().1, two.receive().1), (vec![removed(1)], vec![removed(0)]));
+    assert_eq!(two.connection.execute(ONE, purge.clone(), two.now), Some(removed(0)), "all is on disk");
+    one.publish(&[persistent("queue", 2)]);
+    one.declare("transient", QueueSettings::default()).unwrap();
+    let purge = Request::PurgeQueue { name: "transient".to_owned() };
+    assert_eq!(two.connection.execute(ONE, purge, two.now), Some(removed(0)), "no disk has it");
+}
+
+#[test]
+fn management_is_told_of_a_purge_when_its_record_is_on_disk() {
+    let (broker, mut writer) = broker_on_disk();
+    let mut client = client_with(&broker, &mut writer, &["queue"]);
+    client.publish(&[persistent("queue", 1)]);
+    step(&mut writer);
+    let mut purge = pin!(Source::purge(&*broker, "/", "queue").unwrap().on_disk());
+    assert_eq!(on_disk(&mut purge), None, "a restart would bring it back");
+    step(&mut writer);
+    assert_eq!(on_disk(&mut purge), Some(Ok(1)));
+
+    client.publish(&[persistent("queue", 2)]);
+    step(&mut writer);
+    let mut purge = pin!(Source::purge(&*broker, "/", "queue").unwrap().on_disk());
+    assert_eq!(on_disk(&mut purge), None);
+    drop((client, writer, broker));
+    assert_eq!(on_disk(&mut purge), Some(Err(NotOnDisk)), "nobody will ever know");
 }

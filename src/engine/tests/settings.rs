@@ -1,11 +1,13 @@
 //! Settings: logins, bounds, and reloads that happen or do not.
 
+use super::durable::on_disk;
 use super::*;
 use crate::report::Source;
 use crate::{DeclaredHost, SettingsError};
 use fairlead_kernel::refusal::Bound;
 use fairlead_kernel::settings::{Argument, Limits};
 use fairlead_kernel::topology::PolicyDefinition;
+use std::pin::pin;
 
 fn login(connection: &mut Connection, user: &str, secret: &str, now: Time) -> Result<Reply, Refusal> {
     let request = Request::Authenticate {
@@ -180,7 +182,7 @@ fn operators_see_and_do() {
     assert_eq!((&*consumers[0].queue, consumers[0].settings.window), ("q", Some(1)));
     let name = broker.connections()[0].name.clone();
     client.publish(&[publish("", "q", "y")]);
-    assert_eq!(Source::purge(&*broker, "/", "q"), Ok(1));
+    assert_eq!(on_disk(&mut pin!(Source::purge(&*broker, "/", "q").unwrap().on_disk())), Some(Ok(1)));
     assert!(broker.close_connection(&name, "enough"));
     assert!(matches!(client.connection.next_urgent(), Some(Event::Close { .. })), "before deliveries");
     assert!(!broker.close_connection("nobody", "enough"));
