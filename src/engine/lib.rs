@@ -34,6 +34,7 @@ mod seldom;
 mod settings;
 mod settle;
 mod store;
+mod subscriptions;
 mod transaction;
 mod vhost;
 mod windows;

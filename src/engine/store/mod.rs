@@ -15,6 +15,7 @@ mod message;
 mod paging;
 mod queue_log;
 mod recorded;
+mod recovered_queue;
 mod recovery;
 mod snapshot;
 mod start;
