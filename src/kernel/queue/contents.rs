@@ -4,45 +4,23 @@
 
 use super::chunk::Chunks;
 use super::entry::{ACQUIRED, Entry, FETCHING, Handle, LEAVING, REDELIVERED};
+use super::holding::{keep, shared_size, short, view};
+use super::labels;
 use super::lane::{Lane, Place};
 use super::snapshot::{SavedEntry, SavedMessage};
 use super::stretch::{ReleasedPages, Stretch};
-use super::{labels, packed};
+use super::volume::Volume;
 use crate::command::{NewEntry, SequenceRange};
 use crate::ids::{Sequence, Time};
-use crate::message::{Message, MessageView};
+use crate::message::MessageView;
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 
 /// Place of an entry; stands until the next entry is pushed or removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Spot {
     pub(super) lane: usize,
     pub(super) place: Place,
-}
-
-/// Messages and their bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Volume {
-    /// Messages.
-    pub messages: u64,
-    /// Bytes of their bodies.
-    pub bytes: u64,
-}
-
-impl Volume {
-    #[inline]
-    fn add(&mut self, length: u32) {
-        self.messages += 1;
-        self.bytes += u64::from(length);
-    }
-
-    #[inline]
-    fn remove(&mut self, length: u32) {
-        self.messages -= 1;
-        self.bytes -= u64::from(length);
-    }
 }
 
 /// Why acquiring ended.
@@ -417,33 +395,6 @@ impl Contents {
     }
 }
 
-/// Bodies are far below 4 GiB: their protocols' limits see to that.
-#[inline]
-fn short(length: usize) -> u32 {
-    u32::try_from(length).unwrap_or(u32::MAX)
-}
-
-/// Keep a message: copied when small, else shared; returns where, and the length of its body.
-#[inline]
-fn keep(
-    chunks: &mut Chunks,
-    shared_bytes: &mut usize,
-    message: &MessageView<'_>,
-    alike: &mut Option<(u32, u32)>,
-) -> (Handle, u32) {
-    match packed::lengths(message) {
-        Some(packed) => {
-            let (chunk, offset) = chunks.store(message, packed, alike);
-            (Handle::Inline { chunk, offset }, packed.body())
-        }
-        None => {
-            let shared = message.to_shared();
-            *shared_bytes += shared_size(&shared);
-            (Handle::Shared(shared), short(message.body.len()))
-        }
-    }
-}
-
 /// The lane of a level, made if it has none.
 #[inline]
 fn lane_of(lanes: &mut Vec<Lane>, level: u8) -> usize {
@@ -458,24 +409,4 @@ fn lane_of(lanes: &mut Vec<Lane>, level: u8) -> usize {
             index
         }),
     }
-}
-
-/// The message of an entry, unless it is only in the store.
-#[inline]
-pub(super) fn view<'a>(chunks: &'a Chunks, entry: &'a Entry) -> Option<MessageView<'a>> {
-    match &entry.handle {
-        Handle::Inline { chunk, offset } => Some(chunks.view(*chunk, *offset)),
-        Handle::Shared(message) => Some(Message::view(message)),
-        Handle::Stored | Handle::Gone => None,
-    }
-}
-
-/// Bytes a shared message is accounted for.
-pub(super) fn shared_size(message: &Arc<Message>) -> usize {
-    size_of::<Message>()
-        + message.exchange.len()
-        + message.routing_key.len()
-        + message.head.len()
-        + message.body.iter().map(bytes::Bytes::len).sum::<usize>()
-        + message.body.len() * size_of::<bytes::Bytes>()
 }

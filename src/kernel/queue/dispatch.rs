@@ -6,9 +6,10 @@
 
 use super::chunk::Chunks;
 use super::consumers::Consumers;
-use super::contents::{Contents, Spot, Stopped, shared_size, view};
+use super::contents::{Contents, Spot, Stopped};
 use super::delivery_batch::{DeliveryBatch, Run, Stamp};
 use super::entry::{Entry, FETCHING, Handle, REDELIVERED};
+use super::holding::{shared_size, view};
 use super::labels::alike;
 use super::{BROWSED, Queue, STEP, Shape, SharedWindows, Turn, packed};
 use crate::command::{Command, CommandLog, NewEntry, Settled, push_sequence};

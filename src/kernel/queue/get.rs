@@ -1,8 +1,8 @@
 //! One message, asked for.
 
-use super::contents::shared_size;
 use super::delivery_batch::{Run, Stamp};
 use super::entry::{Handle, REDELIVERED};
+use super::holding::shared_size;
 use super::{BROWSED, Gone, Got, Queue, STEP, SharedWindows, Turn};
 use crate::command::{CommandLog, push_sequence};
 use crate::ids::{Sequence, SessionId};

@@ -4,23 +4,11 @@
 //! `passed` (it came back, or is worth another try) or in `parked` (nobody may have it for now). So the next
 //! ready entry is found without a search, and a returned one comes before all that were never delivered.
 
+use super::block::{BLOCK, Block};
 use super::entry::{Entry, Handle};
 use crate::command::SequenceRange;
 use crate::ids::Sequence;
 use std::collections::{BTreeSet, VecDeque};
-
-/// Entries in a block; few in tests, so that a handful of messages crosses blocks.
-const BLOCK: usize = if cfg!(test) { 16 } else { 256 };
-
-#[derive(Debug)]
-struct Block {
-    /// Empty when the block died between living ones.
-    entries: Vec<Entry>,
-    /// Entries that are alive.
-    live: u32,
-    first: Sequence,
-    last: Sequence,
-}
 
 /// Place of an entry; stands until the next entry is pushed or removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,13 +95,7 @@ impl Lane {
         while self.blocks.get(block)?.entries.is_empty() {
             block += 1;
         }
-        let found = &self.blocks[block];
-        let guess = usize::try_from(sequence.0.saturating_sub(found.first.0)).unwrap_or(usize::MAX);
-        let index = match found.entries.get(guess) {
-            Some(entry) if entry.sequence == sequence => guess,
-            _ => found.entries.partition_point(|entry| entry.sequence < sequence),
-        };
-        Some(Place { block, index })
+        Some(Place { block, index: self.blocks[block].index_of(sequence) })
     }
 
     /// The same, quickly when it is the one behind the last that was found.
@@ -404,9 +386,9 @@ impl Lane {
                 return;
             }
         }
-        let entries = Vec::with_capacity(if self.blocks.is_empty() { 4 } else { BLOCK });
-        self.allocated += entries.capacity() * size_of::<Entry>();
-        self.blocks.push_back(Block { entries, live: 0, first: sequence, last: sequence });
+        let block = Block::new(if self.blocks.is_empty() { 4 } else { BLOCK }, sequence);
+        self.allocated += block.entries.capacity() * size_of::<Entry>();
+        self.blocks.push_back(block);
     }
 
     /// Some of the blocks from `from` to `to` have died.
@@ -435,30 +417,5 @@ impl Lane {
             self.cursor = (self.first_block, 0);
         }
         self.hint = (0, 0);
-    }
-}
-
-impl Block {
-    #[inline]
-    fn push(&mut self, entry: Entry) {
-        if self.entries.is_empty() {
-            self.first = entry.sequence;
-        }
-        self.last = entry.sequence;
-        self.live += 1;
-        self.entries.push(entry);
-    }
-
-    /// Index behind the last entry with a sequence up to `last`, not below `from`.
-    #[inline]
-    fn end_of(&self, last: Sequence, from: usize) -> usize {
-        if self.last <= last {
-            return self.entries.len();
-        }
-        let width = usize::try_from(last.0.saturating_sub(self.first.0)).unwrap_or(usize::MAX);
-        match self.entries.get(width) {
-            Some(entry) if entry.sequence == last && width >= from => width + 1,
-            _ => self.entries.partition_point(|entry| entry.sequence <= last).max(from),
-        }
     }
 }

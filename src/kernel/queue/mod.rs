@@ -15,6 +15,7 @@
 //! What leaves a queue unwanted goes one way: its entry is `leaving` (neither ready nor held), a
 //! [`crate::effect::DeadLetter`] is asked for, and [`Queue::departed`] drops it once the targets have it.
 
+mod block;
 mod choosy;
 mod chunk;
 mod consumers;
@@ -27,6 +28,7 @@ mod entry;
 mod expiry;
 mod get;
 mod groups;
+mod holding;
 mod keys;
 mod labels;
 mod lane;
@@ -41,11 +43,11 @@ mod state;
 mod stretch;
 mod transaction;
 mod turn;
+mod volume;
 
 #[cfg(test)]
 mod tests;
 
-pub use contents::Volume;
 pub use death::would_cycle;
 pub use delivery_batch::{DeliveryBatch, DeliveryCursor, Run, Slot};
 pub use selection::Moving;
@@ -53,6 +55,7 @@ pub use snapshot::{SavedEntry, SavedMessage, Snapshot};
 pub use state::Part;
 pub use stretch::{ReleasedPages, Stretch};
 pub use turn::{Attachment, Delivered, Denial, Gone, Got, NoWindows, SharedWindows, Turn};
+pub use volume::Volume;
 
 pub(crate) use turn::Scratch;
 

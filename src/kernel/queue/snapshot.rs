@@ -1,7 +1,7 @@
 //! A queue's logged state as plain data.
 
-use super::contents::view;
 use super::entry::{Entry, Handle, REDELIVERED};
+use super::holding::view;
 use super::{Part, Queue};
 use crate::ids::{QueueId, Sequence, Time};
 use crate::message::{HeadReaders, Message};

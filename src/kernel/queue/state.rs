@@ -3,11 +3,12 @@
 //! `apply` is total and needs no clock: what it is told to remove and does not find is gone already. The
 //! flags, counts and cursors that dispatch reads are kept up to date in passing, and are not hashed.
 
-use super::contents::{Contents, Spot, Volume};
+use super::contents::{Contents, Spot};
 use super::entry::{ACQUIRED, REDELIVERED};
 use super::lane::Lane;
 use super::snapshot::saved;
 use super::stretch::hash_of;
+use super::volume::Volume;
 use crate::command::{Command, NewEntry, RecordedEntry, SequenceRange};
 use crate::ids::{Sequence, Time};
 use crate::settings::Limits;

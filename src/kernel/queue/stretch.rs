@@ -172,7 +172,7 @@ impl Queue {
         if let Some(tail) = lanes.last_mut() {
             tail.remove(SequenceRange { first, last }, 0, |_, handle| match handle {
                 Handle::Inline { chunk, .. } => chunks.release(chunk, 1),
-                Handle::Shared(message) => *shared_bytes -= super::contents::shared_size(&message),
+                Handle::Shared(message) => *shared_bytes -= super::holding::shared_size(&message),
                 Handle::Stored | Handle::Gone => {}
             });
         }

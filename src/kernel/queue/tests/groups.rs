@@ -135,7 +135,7 @@ impl World {
             for entry in lane.iter().filter(|entry| entry.is_ready() && !entry.expired_before(self.bench.now))
             {
                 let message =
-                    super::super::contents::view(&queue.state.contents.chunks, entry).expect("it is here");
+                    super::super::holding::view(&queue.state.contents.chunks, entry).expect("it is here");
                 let group = queue.readers.of(message.origin).header(message.head, "group");
                 let group = group.as_ref().and_then(identity);
                 let owner = queue.groups.as_ref().zip(group).and_then(|(groups, group)| groups.owner(&group));
