@@ -70,12 +70,16 @@ impl Service {
                 return;
             }
             Ok(Err(error)) => {
-                tracing::info!(%peer, %error, "connection ended before its protocol header");
+                if let Some(withheld) = self.may_tell() {
+                    tracing::info!(%peer, %error, withheld, "connection ended before its protocol header");
+                }
                 return;
             }
             Err(_) => {
                 self.broker.counters().add(Counter::ConnectionsRefused, 1);
-                tracing::info!(%peer, "no protocol header within the handshake's time");
+                if let Some(withheld) = self.may_tell() {
+                    tracing::info!(%peer, withheld, "no protocol header within the handshake's time");
+                }
                 return;
             }
         };
