@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::backend::{Backend, File, append_full, write_full};
+use crate::aligned::Aligned;
+use crate::backend::{Backend, File, write_full};
 use crate::error::Error;
 use crate::journal::{Shared, Space, is_full};
 use crate::options::Options;
@@ -133,13 +134,18 @@ fn fill(backend: &dyn Backend, keep_free: u64, size: u64) -> io::Result<()> {
         return Err(io::ErrorKind::StorageFull.into());
     }
     let file = backend.create(UNFINISHED)?;
-    // As long as it will be from the beginning: whole blocks need not go through the page cache then.
+    // As long as it will be from the beginning: blocks need not go through the page cache then.
     write_full(&*file, &mut [IoSlice::new(&[0])], size - 1)?;
-    let zeros = vec![0; ZEROS.min(size as usize)];
+    let zeros = Aligned::new(Vec::new(), ZEROS.min(size as usize));
     let mut written = 0;
     while written < size {
         let length = (size - written).min(zeros.len() as u64);
-        if let Err(error) = append_full(&*file, &mut [IoSlice::new(&zeros[..length as usize])], written) {
+        let some = &zeros.bytes()[..length as usize];
+        let filled = file.append_blocks(some, written).and_then(|whole| match whole {
+            true => Ok(()),
+            false => write_full(&*file, &mut [IoSlice::new(some)], written),
+        });
+        if let Err(error) = filled {
             // What was written would only take more of the room that is missing.
             backend.remove(UNFINISHED)?;
             return Err(error);

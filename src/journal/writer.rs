@@ -168,14 +168,11 @@ impl Writer {
         }
         let Some(active) = &mut self.active else { return Ok(()) };
         let offset = batch.start - active.first;
-        let written = match batch.blocks() {
-            Some((blocks, at)) => active.file.append_blocks(blocks, at),
-            None => Ok(false),
-        };
-        let written = match written {
-            Ok(false) => append_full(&*active.file, &mut batch.slices(), offset),
-            other => other.map(drop),
-        };
+        let whole = batch.blocks().map_or(Ok(false), |(blocks, at)| active.file.append_blocks(blocks, at));
+        let written = whole.and_then(|whole| match whole {
+            true => Ok(()),
+            false => append_full(&*active.file, &mut batch.slices(), offset),
+        });
         written.map_err(Error::io("writing", &active.name))?;
         let began = self.shared.backend.now();
         let synced = active.file.sync_data();

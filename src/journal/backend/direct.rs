@@ -13,10 +13,9 @@ use std::io::{self, IoSlice};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-use parking_lot::Mutex;
 use rustix::fs::OFlags;
 
-use crate::aligned::BLOCK;
+use crate::aligned::{Aligned, BLOCK};
 
 /// Most bytes that one call writes.
 const MOST: usize = 2 << 20;
@@ -42,7 +41,7 @@ impl Direct {
         }
     }
 
-    /// Write whole blocks that begin at an aligned address; false when it has to be done by [`Pool::append`].
+    /// Write whole blocks that begin at an aligned address; false when it has to be done by [`Staging::append`].
     pub(super) fn write_blocks(&self, blocks: &[u8], offset: u64) -> io::Result<bool> {
         if offset + blocks.len() as u64 > self.length {
             return Ok(false);
@@ -79,47 +78,20 @@ pub(super) enum Appended {
     Unable,
 }
 
-/// The buffers of those who append: the writer's, and now and then the keeper's.
+/// The memory of a folder's one writer, and the last block that was written from it.
 #[derive(Default)]
-pub(super) struct Pool(Mutex<Vec<Staging>>);
-
-impl Pool {
-    /// Append by the buffer that knows the file's last block, else by any. See [`Staging::append`].
-    pub(super) fn append(
-        &self,
-        direct: &Direct,
-        (number, readable): (u64, &File),
-        from: &[IoSlice<'_>],
-        offset: u64,
-    ) -> io::Result<Appended> {
-        let mut staging = self.take(number);
-        let appended = staging.append(direct, (number, readable), from, offset);
-        self.0.lock().push(staging);
-        appended
-    }
-
-    fn take(&self, number: u64) -> Staging {
-        let mut free = self.0.lock();
-        let knows = |staging: &Staging| staging.last.is_some_and(|(last, _)| last == number);
-        let at = free.iter().position(knows).or(free.len().checked_sub(1));
-        at.map(|at| free.swap_remove(at)).unwrap_or_default()
-    }
-}
-
-/// An aligned buffer, and the last block that was written from it.
-#[derive(Default)]
-struct Staging {
-    /// With a block to spare, so that an aligned part of it is as long as is needed.
+pub(super) struct Staging {
     memory: Vec<u8>,
-    /// Where the last append ended, in which file; the bytes of its last block are at the buffer's beginning.
+    /// Where the last append ended, in which file, and the bytes of its last block.
     last: Option<(u64, u64)>,
+    tail: Vec<u8>,
 }
 
 impl Staging {
     /// Write at an offset what the slices hold, or a part of it. `number` tells files apart; `readable` is the same
     /// file, to be asked for the beginning of a block that this did not write. What the file holds behind it is lost up
     /// to the block's end.
-    fn append(
+    pub(super) fn append(
         &mut self,
         direct: &Direct,
         (number, readable): (u64, &File),
@@ -128,51 +100,33 @@ impl Staging {
     ) -> io::Result<Appended> {
         let lead = (offset % BLOCK as u64) as usize;
         let begin = offset - lead as u64;
+        let known = self.last.take() == Some((number, offset));
         let given: usize = from.iter().map(|slice| slice.len()).sum();
         let filled = (lead + given).min(MOST);
-        let blocks = filled.next_multiple_of(BLOCK);
-        if begin + blocks as u64 > direct.length {
-            self.last = None;
+        let padding = filled.next_multiple_of(BLOCK) - filled;
+        if begin + (filled + padding) as u64 > direct.length {
             return Ok(Appended::Unable);
         }
-        let known = self.last.take() == Some((number, offset));
-        let buffer = self.aligned(blocks);
-        if lead > 0 && !known {
-            readable.read_exact_at(&mut buffer[..lead], begin)?;
+        let mut buffer = Aligned::new(std::mem::take(&mut self.memory), lead);
+        if known {
+            buffer.bytes_mut().copy_from_slice(&self.tail);
+        } else {
+            readable.read_exact_at(buffer.bytes_mut(), begin)?;
         }
-        let mut at = lead;
         for slice in from {
-            let length = slice.len().min(filled - at);
-            buffer[at..at + length].copy_from_slice(&slice[..length]);
-            at += length;
+            let room = filled - buffer.len();
+            buffer.extend(&slice[..slice.len().min(room)]);
         }
-        buffer[filled..].fill(0);
-        let written = match direct.file.write_at(buffer, begin) {
+        buffer.extend(&[0; BLOCK][..padding]);
+        let written = match direct.file.write_at(buffer.bytes(), begin) {
             Ok(written) => written.min(filled),
             Err(error) if is_unable(&error) => return Ok(Appended::Unable),
             Err(error) => return Err(error),
         };
-        let end = written - written % BLOCK;
-        buffer.copy_within(end..written, 0);
+        self.tail.clear();
+        self.tail.extend_from_slice(&buffer.bytes()[written - written % BLOCK..written]);
         self.last = Some((number, begin + written as u64));
+        self.memory = buffer.into_memory();
         Ok(Appended::Written(written.saturating_sub(lead)))
     }
-
-    /// So many bytes at an address that a disk takes. What the last append left at the beginning stays there.
-    fn aligned(&mut self, length: usize) -> &mut [u8] {
-        if self.memory.len() < length + BLOCK {
-            let before = std::mem::take(&mut self.memory);
-            self.memory = vec![0; length + BLOCK];
-            let (from, to) = (start(&before), start(&self.memory));
-            let kept = BLOCK.min(before.len().saturating_sub(from));
-            self.memory[to..to + kept].copy_from_slice(&before[from..from + kept]);
-        }
-        let start = start(&self.memory);
-        &mut self.memory[start..start + length]
-    }
-}
-
-/// The first index at an aligned address.
-fn start(memory: &[u8]) -> usize {
-    memory.as_ptr().align_offset(BLOCK).min(memory.len())
 }

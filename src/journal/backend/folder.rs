@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use super::direct::{Appended, Direct, Pool};
+use parking_lot::Mutex;
+
+use super::direct::{Appended, Direct, Staging};
 use super::{Backend, File};
 use crate::error::Error;
 
@@ -24,7 +26,7 @@ pub struct Folder {
     /// Files opened so far.
     files: AtomicU64,
     /// Where appends are made whole blocks.
-    buffers: Arc<Pool>,
+    staging: Arc<Mutex<Staging>>,
 }
 
 impl Folder {
@@ -35,7 +37,7 @@ impl Folder {
     pub fn new(path: impl Into<PathBuf>) -> Result<Self, Error> {
         let path = path.into();
         fs::create_dir_all(&path).map_err(Error::io("creating", &path.to_string_lossy()))?;
-        Ok(Self { path, opened: Instant::now(), files: AtomicU64::new(0), buffers: Arc::default() })
+        Ok(Self { path, opened: Instant::now(), files: AtomicU64::new(0), staging: Arc::default() })
     }
 
     /// Where it is.
@@ -46,7 +48,7 @@ impl Folder {
 
     fn real(&self, file: fs::File, path: PathBuf) -> Arc<dyn File> {
         let number = self.files.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Real { file, path, number, direct: OnceLock::new(), buffers: Arc::clone(&self.buffers) })
+        Arc::new(Real { file, path, number, direct: OnceLock::new(), staging: Arc::clone(&self.staging) })
     }
 }
 
@@ -58,7 +60,7 @@ struct Real {
     number: u64,
     /// For appends, from the first on; none where the file system cannot do that.
     direct: OnceLock<Option<Direct>>,
-    buffers: Arc<Pool>,
+    staging: Arc<Mutex<Staging>>,
 }
 
 impl Real {
@@ -89,7 +91,7 @@ impl File for Real {
 
     fn append_at(&self, from: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         if let Some(direct) = self.direct()? {
-            let appended = self.buffers.append(direct, (self.number, &self.file), from, offset)?;
+            let appended = self.staging.lock().append(direct, (self.number, &self.file), from, offset)?;
             if let Appended::Written(count) = appended {
                 return Ok(count);
             }
