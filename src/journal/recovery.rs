@@ -266,8 +266,13 @@ pub(crate) fn rehearse(chain: &Chain, replay: &mut dyn Replay) -> Vec<Error> {
     match give_back(chain, &table, replay) {
         Ok((_, live)) => missing(&mut table.write(), &live).collect(),
         Err(Error::Corrupt { .. } | Error::Io { .. }) => Vec::new(),
-        Err(error @ (Error::Missing { .. } | Error::Rejected { .. })) => vec![error],
-        Err(error @ (Error::Locked { .. } | Error::Version { .. } | Error::Options(_))) => vec![error],
+        Err(
+            error @ (Error::Missing { .. }
+            | Error::Rejected { .. }
+            | Error::Locked { .. }
+            | Error::Version { .. }
+            | Error::Options(_)),
+        ) => vec![error],
     }
 }
 

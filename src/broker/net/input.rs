@@ -128,11 +128,17 @@ mod tests {
     use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;
 
+    /// A peer, and our side of its connection.
+    async fn connected() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        (peer, stream)
+    }
+
     #[tokio::test(flavor = "current_thread")]
     async fn a_connection_that_waits_often_reads_into_the_same_memory() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (mut stream, _) = listener.accept().await.unwrap();
+        let (mut peer, mut stream) = connected().await;
         let mut input = Input::default();
         let mut places = Vec::new();
         for _ in 0..10 * SPARE_BUFFERS {
@@ -148,9 +154,7 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn an_unfinished_frame_survives_rest_and_nothing_else_is_kept() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (mut stream, _) = listener.accept().await.unwrap();
+        let (mut peer, mut stream) = connected().await;
         let mut input = Input::default();
         for part in [&b"whole-unfin"[..], b"ished"] {
             peer.write_all(part).await.unwrap();

@@ -45,9 +45,7 @@ impl RecoveredQueue {
         let log = QueueLog::new(Arc::clone(store), self.queue.id(), self.kept);
         (self.queue, Log::Journal(Box::new(log)))
     }
-}
 
-impl RecoveredQueue {
     /// One that has nothing yet.
     pub(super) fn new(mut queue: Queue) -> RecoveredQueue {
         // Ready before bodies are read: they are left where they are.

@@ -3,29 +3,15 @@
 
 #![allow(clippy::expect_used, reason = "a test's helpers fail as its assertions do")]
 
+mod world;
+
 use std::io::IoSlice;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use fairlead_journal::backend::File;
 use fairlead_journal::{Backend, Folder};
 use proptest::prelude::*;
-
-/// A folder that goes with the test.
-struct Temporary(PathBuf);
-
-impl Temporary {
-    fn new(name: &str) -> Self {
-        Self(std::env::temp_dir().join(format!("fairlead-appending-{}-{name}", std::process::id())))
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        // What cannot be removed is the system's to clear.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use world::temporary::Temporary;
 
 /// A file of that size that an earlier use has left full of sevens.
 fn used(folder: &Folder, name: &str, size: usize) -> Arc<dyn File> {
@@ -74,8 +60,8 @@ proptest! {
             (0..2_usize, prop::bool::weighted(0.2), prop::collection::vec(0..9_000_usize, 1..6)), 1..24),
     ) {
         const SIZE: usize = 256 << 10;
-        let temporary = Temporary::new("any");
-        let folder = Folder::new(&temporary.0).expect("made");
+        let temporary = Temporary::new();
+        let folder = temporary.folder();
         let mut files = [used(&folder, "a", SIZE), used(&folder, "b", SIZE)];
         let mut expected = [Vec::new(), Vec::new()];
         for (number, (which, anew, lengths)) in steps.into_iter().enumerate() {
@@ -99,8 +85,8 @@ proptest! {
 #[test]
 fn more_than_a_call_takes() {
     const SIZE: usize = 9 << 20;
-    let temporary = Temporary::new("large");
-    let folder = Folder::new(&temporary.0).expect("made");
+    let temporary = Temporary::new();
+    let folder = temporary.folder();
     let file = used(&folder, "a", SIZE);
     let parts: Vec<Vec<u8>> = (0..5).map(|number| vec![number; 1_700_001]).collect();
     append(&*file, &[vec![9; 123]], 0);
@@ -111,8 +97,8 @@ fn more_than_a_call_takes() {
 
 #[test]
 fn a_file_that_does_not_end_with_a_block_keeps_its_length() {
-    let temporary = Temporary::new("odd");
-    let folder = Folder::new(&temporary.0).expect("made");
+    let temporary = Temporary::new();
+    let folder = temporary.folder();
     let file = used(&folder, "a", 10_000);
     append(&*file, &[vec![1; 5_000]], 0);
     append(&*file, &[vec![2; 4_000]], 5_000);

@@ -33,19 +33,19 @@ fn stopped(seed: u64) -> World {
     world
 }
 
+/// The names of its segments.
+fn segments(disk: &Disk) -> Vec<String> {
+    let names = disk.list().expect("listed").into_iter();
+    names.filter(|name| name.ends_with(".segment")).collect()
+}
+
 #[test]
 fn a_flipped_bit_is_reported_with_file_and_offset_and_never_cuts_the_log_short() {
     let (mut refused, mut unread) = (0, 0);
     for seed in 0..400 {
         let mut world = stopped(seed);
         let mut random = Random::new(seed);
-        let names: Vec<String> = world
-            .disk
-            .list()
-            .expect("listed")
-            .into_iter()
-            .filter(|name| name.ends_with(".segment"))
-            .collect();
+        let names = segments(&world.disk);
         let name = &names[random.below(names.len() as u64) as usize];
         let length = world.disk.open(name).and_then(|file| file.length()).expect("it is there");
         let offset = random.below(length);
@@ -82,13 +82,7 @@ fn a_segment_that_a_start_would_miss_is_missed_by_who_looks_at_the_stopped_folde
     let (mut refused, mut needless) = (0, 0);
     for seed in 0..100 {
         let world = stopped(seed);
-        let names: Vec<String> = world
-            .disk
-            .list()
-            .expect("listed")
-            .into_iter()
-            .filter(|name| name.ends_with(".segment"))
-            .collect();
+        let names = segments(&world.disk);
         let name = &names[Random::new(seed).below(names.len() as u64) as usize];
         world.disk.remove(name).expect("it is there");
         let told: Vec<Error> = match Stopped::open(&world.disk) {

@@ -6,7 +6,6 @@ mod world;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use fairlead_journal::{
@@ -14,28 +13,7 @@ use fairlead_journal::{
 };
 use parking_lot::{Condvar, Mutex};
 use world::owner::{ITEM, Owner};
-
-/// A folder that goes with the test.
-struct Temporary(PathBuf);
-
-impl Temporary {
-    fn new() -> Self {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        Self(std::env::temp_dir().join(format!("fairlead-journal-{}-{number}", std::process::id())))
-    }
-
-    fn folder(&self) -> Folder {
-        Folder::new(&self.0).expect("made")
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        // What cannot be removed is the system's to clear.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use world::temporary::Temporary;
 
 /// Wakes whoever waits for a position.
 #[derive(Clone, Default)]

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 pub mod owner;
+pub mod temporary;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
